@@ -1,0 +1,589 @@
+"""Configurations and macrosteps, as pure functions.
+
+The algorithm and its names are SCXML's (https://www.w3.org/TR/scxml/#AlgorithmforSCXMLInterpretation)
+in the form XState v5 gives it; recorded vectors of the real library hold it there. Guards are opaque:
+every function asks `guard(g)` for an outcome, and `outcomes` follows all answers that may be given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from statekeep_cli.core.model import Definition, Guard, StateNode, StateValue, Transition, split_path
+
+# A macrostep of a sane definition settles within a few microsteps; XState itself has no bound.
+MAX_MICROSTEPS = 1_000
+# Distinct guard answers followed within one macrostep before the definition is called too wide.
+MAX_BRANCHES = 4_096
+
+HistoryValue = tuple[tuple[int, int], ...]
+GuardTest = Callable[[Guard], bool]
+
+
+class StepError(Exception):
+    """A macrostep with no outcome; `nodes` names the states it went round in."""
+
+    def __init__(self, message: str, nodes: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.nodes = nodes
+
+
+class Unsettled(StepError):
+    """The macrostep never reaches a stable configuration."""
+
+
+class IllegalConfiguration(StepError):
+    """The macrostep leads to a set of nodes that is no legal configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a statechart is: a configuration (a set of nodes) and its remembered history values.
+
+    `history` pairs each history node's index with the set of nodes it remembers, sorted.
+    """
+
+    configuration: int
+    history: HistoryValue = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one macrostep did, under one choice of guard outcomes.
+
+    `taken` are the transitions selected for the event itself (not the `always` and done events
+    after it); `guards` pairs each guard asked with its outcome, guards seen both ways left out.
+    """
+
+    state: State
+    taken: tuple[Transition, ...] = ()
+    guards: tuple[tuple[Guard, bool], ...] = ()
+
+
+# --- event descriptors ---------------------------------------------------------------------------
+
+
+def matches(descriptor: str, event: str) -> bool:
+    """Does a wildcard descriptor (`*`, `a.*`) match this event type? Exact ones are looked up."""
+    if descriptor == "*":
+        return True
+    return descriptor.endswith(".*") and (event == descriptor[:-2] or event.startswith(descriptor[:-1]))
+
+
+def candidates(node: StateNode, event: str) -> Iterator[Transition]:
+    """A node's transitions for an event: exact first, then wildcards, the longest first."""
+    yield from node.transitions.get(event, ())
+    wild = [d for d in node.transitions if d.endswith("*") and d != event and matches(d, event)]
+    for descriptor in sorted(wild, key=len, reverse=True):
+        yield from node.transitions[descriptor]
+
+
+# --- sets of nodes -------------------------------------------------------------------------------
+
+
+def is_descendant(d: Definition, node: int, of: int) -> bool:
+    """Proper descendant; everything descends from -1, the place outside the machine."""
+    return of < 0 or bool(d.nodes[of].descendants >> node & 1)
+
+
+def is_in_final_state(d: Definition, node: StateNode, configuration: int) -> bool:
+    """SCXML isInFinalState: a final child is active, or every region is in its own."""
+    if node.kind == "compound":
+        return any(d.nodes[c].kind == "final" and configuration >> c & 1 for c in node.children)
+    if node.kind == "parallel":
+        return all(is_in_final_state(d, d.nodes[c], configuration) for c in node.children)
+    return node.kind == "final"
+
+
+def is_done(d: Definition, configuration: int) -> bool:
+    """Has the machine itself reached a final state?"""
+    return is_in_final_state(d, d.root, configuration)
+
+
+def is_legal(d: Definition, configuration: int) -> bool:
+    """SCXML legal configuration: the root, one child per compound state, all of a parallel one."""
+    if not configuration & 1:
+        return False
+    allowed = 1
+    for node in d.nodes_in(configuration):
+        if not allowed >> node.index & 1:
+            return False
+        active = [c for c in node.children if configuration >> c & 1]
+        if node.kind == "compound" and len(active) != 1:
+            return False
+        if node.kind == "parallel" and len(active) != len(node.children):
+            return False
+        for child in active:
+            allowed |= 1 << child
+    return True
+
+
+def leaves(d: Definition, configuration: int) -> list[StateNode]:
+    return [n for n in d.nodes_in(configuration) if n.is_leaf]
+
+
+def default_entry(d: Definition, node: StateNode) -> int:
+    """The set of nodes active inside and including `node` when it is entered by default."""
+    nodes, pending = 0, [node]
+    while pending:
+        at = pending.pop()
+        nodes |= 1 << at.index
+        if at.kind == "parallel":
+            pending.extend(d.nodes[c] for c in at.children)
+        elif at.kind == "compound":
+            into: set[int] = set()
+            _add_descendants(d, at.index, {}, into)
+            for index in into:
+                nodes |= 1 << index
+    return nodes
+
+
+def enter_by_default(d: Definition, node: StateNode) -> int:
+    """A configuration with `node` active: its ancestors, it, and defaults elsewhere."""
+    into: set[int] = {node.index}
+    _add_descendants(d, node.index, {}, into)
+    _add_ancestors(d, [n.index for n in _proper_ancestors(d, node.index, -1)], {}, into, -1)
+    configuration = 0
+    for index in into:
+        configuration |= 1 << index
+    return configuration
+
+
+# --- state values --------------------------------------------------------------------------------
+
+
+def state_value(d: Definition, configuration: int) -> StateValue:
+    """XState's nested encoding of a configuration."""
+
+    def value(node: StateNode) -> Any:
+        active = [d.nodes[c] for c in node.children if configuration >> c & 1]
+        if node.kind == "compound" and len(active) == 1 and active[0].is_leaf:
+            return active[0].path[-1]
+        return {child.path[-1]: value(child) for child in active}
+
+    result: StateValue = value(d.root)
+    return result
+
+
+def configuration_of(d: Definition, value: Any) -> int | None:
+    """The configuration a state value stands for; None unless it is complete and legal.
+
+    A dotted path to a leaf (`"review.pending"`) is accepted where all its ancestors are compound.
+    """
+    if isinstance(value, str):
+        node = d.node((value,)) or d.node(value)
+        if node is None or node.kind == "history":
+            return None
+        configuration = node.ancestors | 1 << node.index
+        return configuration if is_legal(d, configuration) else None
+    if not isinstance(value, dict):
+        return None
+    configuration, pending = 1, [(d.root, value)]
+    while pending:
+        node, inner = pending.pop()
+        if isinstance(inner, str):
+            inner = {inner: {}}
+        if not isinstance(inner, dict):
+            return None
+        for key, below in inner.items():
+            child = d.by_path.get((*node.path, key))
+            if child is None:
+                return None
+            configuration |= 1 << child
+            pending.append((d.nodes[child], below))
+    return configuration if is_legal(d, configuration) else None
+
+
+# --- SCXML procedures ----------------------------------------------------------------------------
+
+
+def _proper_ancestors(d: Definition, node: int, to: int) -> list[StateNode]:
+    found: list[StateNode] = []
+    if node == to:
+        return found
+    up = d.nodes[node].parent
+    while up >= 0 and up != to:
+        found.append(d.nodes[up])
+        up = d.nodes[up].parent
+    return found
+
+
+def _remembered(d: Definition, nodes: int) -> list[int]:
+    return [n.index for n in d.nodes_in(nodes)]
+
+
+def effective_targets(d: Definition, targets: tuple[int, ...], history: Mapping[int, int]) -> list[int]:
+    """SCXML getEffectiveTargetStates: history nodes replaced by what they remember."""
+    found: dict[int, None] = {}
+    for target in targets:
+        node = d.nodes[target]
+        if node.kind != "history":
+            found[target] = None
+        elif target in history:
+            found.update(dict.fromkeys(_remembered(d, history[target])))
+        else:
+            found.update(dict.fromkeys(effective_targets(d, node.default, history)))
+    return list(found)
+
+
+def transition_domain(d: Definition, t: Transition, history: Mapping[int, int]) -> int:
+    """SCXML getTransitionDomain: the node whose inside is left; -1 when the root itself is."""
+    targets = effective_targets(d, t.targets or (), history)
+    if not t.reenter and all(x == t.source or is_descendant(d, x, t.source) for x in targets):
+        return t.source
+    head, *tail = [*targets, t.source]
+    for ancestor in _proper_ancestors(d, head, -1):
+        if all(is_descendant(d, x, ancestor.index) for x in tail):
+            return ancestor.index
+    return -1 if t.reenter else 0
+
+
+def exit_set(d: Definition, t: Transition, configuration: int, history: Mapping[int, int]) -> int:
+    """SCXML computeExitSet, for one transition."""
+    if not t.targets:
+        return 0
+    domain = transition_domain(d, t, history)
+    if domain < 0:
+        return configuration
+    left = configuration & d.nodes[domain].descendants
+    return left | 1 << domain if t.reenter and t.source == domain else left
+
+
+def remove_conflicting(
+    d: Definition, enabled: list[Transition], configuration: int, history: Mapping[int, int]
+) -> list[Transition]:
+    """SCXML removeConflictingTransitions: descendants win, then document order."""
+    if len(enabled) < 2:
+        return enabled
+    kept: list[tuple[Transition, int]] = []
+    for t1 in enabled:
+        left = exit_set(d, t1, configuration, history)
+        beaten = []
+        for other in kept:
+            if left & other[1]:
+                if not is_descendant(d, t1.source, other[0].source):
+                    break
+                beaten.append(other)
+        else:
+            kept = [k for k in kept if k not in beaten]
+            kept.append((t1, left))
+    return [t for t, _ in kept]
+
+
+def _add_descendants(d: Definition, index: int, history: Mapping[int, int], into: set[int]) -> None:
+    """SCXML addDescendantStatesToEnter, without the bookkeeping for initial actions."""
+    node = d.nodes[index]
+    if node.kind == "history":
+        targets = _remembered(d, history[index]) if index in history else list(node.default)
+        for target in targets:
+            into.add(target)
+            _add_descendants(d, target, history, into)
+        for target in targets:
+            ups = [n.index for n in _proper_ancestors(d, target, node.parent)]
+            _add_ancestors(d, ups, history, into, -1)
+    elif node.kind == "compound":
+        if d.nodes[node.initial].kind != "history":
+            into.add(node.initial)
+        _add_descendants(d, node.initial, history, into)
+        ups = [n.index for n in _proper_ancestors(d, node.initial, index)]
+        _add_ancestors(d, ups, history, into, -1)
+    elif node.kind == "parallel":
+        _add_regions(d, node, history, into)
+
+
+def _add_regions(d: Definition, node: StateNode, history: Mapping[int, int], into: set[int]) -> None:
+    for child in node.children:
+        inside = d.nodes[child].descendants
+        if not any(inside >> s & 1 for s in into):
+            into.add(child)
+            _add_descendants(d, child, history, into)
+
+
+def _add_ancestors(
+    d: Definition, ancestors: list[int], history: Mapping[int, int], into: set[int], domain: int
+) -> None:
+    """SCXML addAncestorStatesToEnter; XState's reentrancy domain limits what is entered again."""
+    for index in ancestors:
+        if is_descendant(d, index, domain):
+            into.add(index)
+        if d.nodes[index].kind == "parallel":
+            _add_regions(d, d.nodes[index], history, into)
+
+
+def entry_set(d: Definition, transitions: list[Transition], history: Mapping[int, int]) -> set[int]:
+    """SCXML computeEntrySet."""
+    into: set[int] = set()
+    for t in transitions:
+        domain = transition_domain(d, t, history)
+        for s in t.targets or ():
+            if d.nodes[s].kind != "history" and (t.source != s or t.source != domain or t.reenter):
+                into.add(s)
+            _add_descendants(d, s, history, into)
+        reentrancy = -1 if t.source == 0 and t.reenter else domain
+        for s in effective_targets(d, t.targets or (), history):
+            ups = [n.index for n in _proper_ancestors(d, s, domain)]
+            if domain >= 0 and d.nodes[domain].kind == "parallel":
+                ups.append(domain)
+            _add_ancestors(d, ups, history, into, reentrancy)
+    return into
+
+
+@dataclass(slots=True)
+class _Run:
+    """One macrostep under way: what SCXML keeps in global variables."""
+
+    configuration: int
+    history: dict[int, int]
+    queue: list[str]
+    done: bool = False
+
+
+def _microstep(d: Definition, run: _Run, enabled: list[Transition], initial: bool = False) -> bool:
+    """SCXML microstep: exit, enter, raise done events. True when anything changed."""
+    transitions = remove_conflicting(d, enabled, run.configuration, run.history)
+    before, remembered = run.configuration, False
+    if not initial:
+        left = 0
+        for t in transitions:
+            left |= exit_set(d, t, run.configuration, run.history)
+        updates: dict[int, int] = {}
+        for node in d.nodes_in(left):
+            for h in node.history_children:
+                inside = node.descendants & before
+                if d.nodes[h].deep:
+                    updates[h] = sum(1 << n.index for n in d.nodes_in(inside) if n.is_leaf)
+                else:
+                    updates[h] = sum(1 << c for c in node.children if inside >> c & 1)
+        into = entry_set(d, transitions, {**run.history, **updates})
+        remembered = bool(updates)
+        run.history.update(updates)
+        run.configuration &= ~left
+    else:
+        into = entry_set(d, transitions, run.history)
+    _enter(d, run, into)
+    return remembered or run.configuration != before
+
+
+def _enter(d: Definition, run: _Run, into: set[int]) -> None:
+    """SCXML enterStates: activate in document order, raise `xstate.done.state.*`."""
+    completed: set[int] = set()
+    for index in sorted(into):
+        run.configuration |= 1 << index
+        node = d.nodes[index]
+        if node.kind != "final":
+            continue
+        parent = d.nodes[node.parent] if node.parent >= 0 else None
+        if parent is None:
+            run.done = True
+            continue
+        if parent.kind == "compound":
+            run.queue.append(f"xstate.done.state.{parent.id}")
+        marker = parent.index if parent.kind == "parallel" else parent.parent
+        while (
+            marker >= 0
+            and d.nodes[marker].kind == "parallel"
+            and marker not in completed
+            and is_in_final_state(d, d.nodes[marker], run.configuration)
+        ):
+            completed.add(marker)
+            run.queue.append(f"xstate.done.state.{d.nodes[marker].id}")
+            marker = d.nodes[marker].parent
+        if marker < 0:
+            run.done = True
+
+
+def select_transitions(
+    d: Definition, configuration: int, event: str, guard: GuardTest
+) -> list[Transition]:
+    """SCXML selectTransitions: the deepest enabled transition of every region, in document order."""
+
+    def select(node: StateNode) -> list[Transition]:
+        inner: list[Transition] = []
+        for child in node.children:
+            if configuration >> child & 1:
+                inner.extend(select(d.nodes[child]))
+        if inner:
+            return inner
+        for t in candidates(node, event):
+            if t.guard is None or guard(t.guard):
+                return [t]
+        return []
+
+    return select(d.root)
+
+
+def select_eventless_transitions(
+    d: Definition, configuration: int, history: Mapping[int, int], guard: GuardTest
+) -> list[Transition]:
+    """SCXML selectEventlessTransitions: the `always` ones, from each active leaf upwards."""
+    enabled: dict[int, Transition] = {}
+    for leaf in leaves(d, configuration):
+        for node in (leaf, *_proper_ancestors(d, leaf.index, -1)):
+            if not node.always:
+                continue
+            chosen = next((t for t in node.always if t.guard is None or guard(t.guard)), None)
+            if chosen is not None:
+                enabled[id(chosen)] = chosen
+                break
+    return remove_conflicting(d, list(enabled.values()), configuration, history)
+
+
+class _Microsteps:
+    """Asks for each guard at most once per microstep, the context being fixed within one."""
+
+    __slots__ = ("asked", "test")
+
+    def __init__(self, test: GuardTest):
+        self.test = test
+        self.asked: dict[Guard, bool] = {}
+
+    def next(self) -> None:
+        self.asked = {}
+
+    def __call__(self, guard: Guard) -> bool:
+        if guard not in self.asked:
+            self.asked[guard] = self.test(guard)
+        return self.asked[guard]
+
+
+def _settle(d: Definition, run: _Run, guard: _Microsteps) -> None:
+    """The rest of a macrostep: eventless transitions and internal events until nothing is left."""
+    look = True
+    for _ in range(MAX_MICROSTEPS):
+        if run.done:
+            return
+        guard.next()
+        enabled = select_eventless_transitions(d, run.configuration, run.history, guard) if look else []
+        eventless = bool(enabled)
+        if not enabled:
+            if not run.queue:
+                return
+            event = run.queue.pop(0)
+            guard.next()
+            enabled = select_transitions(d, run.configuration, event, guard)
+        # XState looks again only if an eventless microstep changed something.
+        changed = _microstep(d, run, enabled)
+        look = changed or not eventless
+    names = tuple(n.name for n in leaves(d, run.configuration))
+    raise Unsettled(f"the macrostep never settles; it passes through {', '.join(names)}", names)
+
+
+def _finish(d: Definition, run: _Run) -> State:
+    if not is_legal(d, run.configuration):
+        names = tuple(n.name for n in leaves(d, run.configuration))
+        raise IllegalConfiguration(f"the macrostep ends in an illegal configuration: {', '.join(names)}", names)
+    return State(run.configuration, tuple(sorted(run.history.items())))
+
+
+def initial_state(d: Definition, guard: GuardTest) -> State:
+    """SCXML interpret, up to the first stable configuration."""
+    run = _Run(0, {}, [])
+    into = {n.index for n in d.nodes_in(default_initial(d))}
+    _enter(d, run, into | {0})
+    _settle(d, run, _Microsteps(guard))
+    return _finish(d, run)
+
+
+def default_initial(d: Definition) -> int:
+    into: set[int] = {0}
+    _add_descendants(d, 0, {}, into)
+    return sum(1 << i for i in into)
+
+
+def macrostep(
+    d: Definition, state: State, event: str, guard: GuardTest
+) -> tuple[State, tuple[Transition, ...]]:
+    """One external event to its stable configuration, and the transitions it selected.
+
+    Raises `Unsettled` or `IllegalConfiguration`. A finished machine takes no event.
+    """
+    if is_done(d, state.configuration):
+        return state, ()
+    run = _Run(state.configuration, dict(state.history), [])
+    asked = _Microsteps(guard)
+    taken = select_transitions(d, run.configuration, event, asked)
+    if taken:
+        kept = remove_conflicting(d, taken, run.configuration, run.history)
+        _microstep(d, run, taken)
+    else:
+        kept = []
+    _settle(d, run, asked)
+    return _finish(d, run), tuple(kept)
+
+
+# --- every outcome -------------------------------------------------------------------------------
+
+
+def _explore(run: Callable[[GuardTest], Any], known: Mapping[Guard, bool]) -> Iterator[tuple[Any, list[tuple[Guard, bool]]]]:
+    """Run a guarded computation once for every sequence of answers to its unknown guards.
+
+    Yields the result (or the `StepError` it ended in) with all observations in order.
+    """
+    script: list[bool] = []
+    for _ in range(MAX_BRANCHES):
+        asked: list[tuple[Guard, bool]] = []
+        answers = 0
+
+        def test(guard: Guard) -> bool:
+            nonlocal answers
+            if guard in known:
+                asked.append((guard, known[guard]))
+                return known[guard]
+            if answers == len(script):
+                script.append(False)
+            answer = script[answers]
+            answers += 1
+            asked.append((guard, answer))
+            return answer
+
+        try:
+            result = run(test)
+        except StepError as error:
+            result = error
+        del script[answers:]
+        yield result, asked
+        while script and script[-1]:
+            script.pop()
+        if not script:
+            return
+        script[-1] = True
+    raise StepError(f"more than {MAX_BRANCHES} combinations of guard outcomes in one macrostep")
+
+
+def _observed(asked: list[tuple[Guard, bool]]) -> tuple[tuple[Guard, bool], ...]:
+    seen: dict[Guard, set[bool]] = {}
+    for guard, answer in asked:
+        seen.setdefault(guard, set()).add(answer)
+    pairs = [(g, next(iter(answers))) for g, answers in seen.items() if len(answers) == 1]
+    return tuple(sorted(pairs, key=lambda p: (p[0].name, p[0].params)))
+
+
+def outcomes(
+    d: Definition, state: State, event: str, known: Mapping[Guard, bool] | None = None
+) -> tuple[tuple[Outcome, ...], tuple[StepError, ...]]:
+    """Every distinct outcome of a macrostep, and the ways in which it has none.
+
+    Guards in `known` have that outcome throughout; the others may change between microsteps.
+    """
+    found: dict[Outcome, None] = {}
+    errors: dict[str, StepError] = {}
+    for result, asked in _explore(lambda g: macrostep(d, state, event, g), known or {}):
+        if isinstance(result, StepError):
+            errors[str(result)] = result
+        else:
+            found[Outcome(result[0], result[1], _observed(asked))] = None
+    return tuple(found), tuple(errors.values())
+
+
+def initial_outcomes(d: Definition) -> tuple[tuple[Outcome, ...], tuple[StepError, ...]]:
+    """Every stable state the definition may start in."""
+    found: dict[Outcome, None] = {}
+    errors: dict[str, StepError] = {}
+    for result, asked in _explore(lambda g: initial_state(d, g), {}):
+        if isinstance(result, StepError):
+            errors[str(result)] = result
+        else:
+            found[Outcome(result, (), _observed(asked))] = None
+    return tuple(found), tuple(errors.values())
