@@ -338,9 +338,9 @@ class _Builder:
         many = isinstance(raw.get("invoke"), list)
         for invoke, config in zip(invokes, as_list(raw.get("invoke")), strict=True):
             where: tuple[str | int, ...] = ("invoke", invoke.position) if many else ("invoke",)
-            for key, prefix in (("onDone", "done.actor"), ("onError", "error.actor"), ("onSnapshot", "snapshot")):
-                if config.get(key) is not None:
-                    add(f"xstate.{prefix}.{invoke.id}", config[key], *where, key)
+            for on, prefix in (("onDone", "done.actor"), ("onError", "error.actor"), ("onSnapshot", "snapshot")):
+                if config.get(on) is not None:
+                    add(f"xstate.{prefix}.{invoke.id}", config[on], *where, on)
         timers = []
         for delay, value in (raw.get("after") or {}).items():
             name = f"xstate.after.{delay}.{self.ids[index]}"
@@ -348,9 +348,10 @@ class _Builder:
             targeted = any(t.targets is not None for t in listed[name])
             timers.append(Timer(str(delay), targeted))
 
-        initial, default = -1, ()
+        initial = -1
+        default: tuple[int, ...] = ()
         if kind == "compound":
-            key = raw.get("initial")
+            key: Any = raw.get("initial")
             key = key.get("target") if isinstance(key, dict) else key
             if not isinstance(key, str) or (*path, *split_path(key)) not in self.by_path:
                 what = "has no initial state" if key is None else f"has no state '{key}' to start in"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from statekeep_cli.core.model import Definition, Guard, StateNode, StateValue, Transition, split_path
+from statekeep_cli.core.model import Definition, Guard, StateNode, StateValue, Transition
 
 # A macrostep of a sane definition settles within a few microsteps; XState itself has no bound.
 MAX_MICROSTEPS = 1_000
@@ -149,6 +149,38 @@ def enter_by_default(d: Definition, node: StateNode) -> int:
     for index in into:
         configuration |= 1 << index
     return configuration
+
+
+def remembered_entry(d: Definition, parent: StateNode, targets: tuple[int, ...]) -> int:
+    """The nodes inside `parent` that become active when a history node of it enters `targets`."""
+    into: set[int] = set()
+    for target in targets:
+        into.add(target)
+        _add_descendants(d, target, {}, into)
+    for target in targets:
+        _add_ancestors(d, [n.index for n in _proper_ancestors(d, target, parent.index)], {}, into, -1)
+    return sum(1 << i for i in into) & parent.descendants
+
+
+def unstable_nodes(d: Definition, state: State) -> list[StateNode]:
+    """The nodes whose `always` leaves this configuration whatever the guards say; [] if it may rest."""
+    leaving: dict[int, StateNode] = {}
+    for result, _ in _explore(lambda g: _eventless(d, state, g), {}):
+        if isinstance(result, StepError) or not result:
+            return []
+        for t in result:
+            leaving[t.source] = d.nodes[t.source]
+    return list(leaving.values())
+
+
+def _eventless(d: Definition, state: State, guard: GuardTest) -> list[Transition]:
+    """The targeted `always` transitions that fire from here and leave the configuration."""
+    run = _Run(state.configuration, dict(state.history), [])
+    enabled = select_eventless_transitions(d, run.configuration, run.history, _Microsteps(guard))
+    if not enabled or is_done(d, state.configuration):
+        return []
+    _microstep(d, run, enabled)
+    return [t for t in enabled if t.targets] if run.configuration != state.configuration else []
 
 
 # --- state values --------------------------------------------------------------------------------
@@ -516,6 +548,28 @@ def macrostep(
 # --- every outcome -------------------------------------------------------------------------------
 
 
+class _Script:
+    """Answers guards from a script, False once it is exhausted, and writes down what was asked."""
+
+    __slots__ = ("asked", "known", "script", "used")
+
+    def __init__(self, script: list[bool], known: Mapping[Guard, bool]):
+        self.script, self.known = script, known
+        self.asked: list[tuple[Guard, bool]] = []
+        self.used = 0
+
+    def __call__(self, guard: Guard) -> bool:
+        if guard in self.known:
+            answer = self.known[guard]
+        else:
+            if self.used == len(self.script):
+                self.script.append(False)
+            answer = self.script[self.used]
+            self.used += 1
+        self.asked.append((guard, answer))
+        return answer
+
+
 def _explore(run: Callable[[GuardTest], Any], known: Mapping[Guard, bool]) -> Iterator[tuple[Any, list[tuple[Guard, bool]]]]:
     """Run a guarded computation once for every sequence of answers to its unknown guards.
 
@@ -523,27 +577,13 @@ def _explore(run: Callable[[GuardTest], Any], known: Mapping[Guard, bool]) -> It
     """
     script: list[bool] = []
     for _ in range(MAX_BRANCHES):
-        asked: list[tuple[Guard, bool]] = []
-        answers = 0
-
-        def test(guard: Guard) -> bool:
-            nonlocal answers
-            if guard in known:
-                asked.append((guard, known[guard]))
-                return known[guard]
-            if answers == len(script):
-                script.append(False)
-            answer = script[answers]
-            answers += 1
-            asked.append((guard, answer))
-            return answer
-
+        answers = _Script(script, known)
         try:
-            result = run(test)
+            result = run(answers)
         except StepError as error:
             result = error
-        del script[answers:]
-        yield result, asked
+        del script[answers.used :]
+        yield result, answers.asked
         while script and script[-1]:
             script.pop()
         if not script:
@@ -577,11 +617,13 @@ def outcomes(
     return tuple(found), tuple(errors.values())
 
 
-def initial_outcomes(d: Definition) -> tuple[tuple[Outcome, ...], tuple[StepError, ...]]:
-    """Every stable state the definition may start in."""
+def initial_outcomes(
+    d: Definition, known: Mapping[Guard, bool] | None = None
+) -> tuple[tuple[Outcome, ...], tuple[StepError, ...]]:
+    """Every stable state the definition may start in; `known` as for `outcomes`."""
     found: dict[Outcome, None] = {}
     errors: dict[str, StepError] = {}
-    for result, asked in _explore(lambda g: initial_state(d, g), {}):
+    for result, asked in _explore(lambda g: initial_state(d, g), known or {}):
         if isinstance(result, StepError):
             errors[str(result)] = result
         else:

@@ -1,0 +1,100 @@
+"""What an event of the source is called in the target (apv.md section 5).
+
+Ordinary events keep their name unless `rename.events` gives them another. Event types that XState
+derives embed machine ids and paths; they are compared by what they stand for: a timer by its node, an
+invoked actor by its own id or else by its node and position.
+"""
+
+from __future__ import annotations
+
+from statekeep_cli.core.migration import Migration
+from statekeep_cli.core.model import Definition, Path, StateNode
+from statekeep_cli.core.placement import carry
+from statekeep_cli.core.semantics import matches
+
+# Part of a macrostep, never trace items of their own.
+INTERNAL = ("xstate.init", "xstate.done.state.")
+# Stands for any event that only a wildcard could match.
+FRESH = "(any other event)"
+
+
+def is_internal(event: str) -> bool:
+    return event == INTERNAL[0] or event.startswith(INTERNAL[1])
+
+
+class Alphabet:
+    """Event types of one source, as the target calls them."""
+
+    def __init__(self, source: Definition, target: Definition, m: Migration):
+        self.renamed = m.rename_events
+        self.listened = {d for n in target.nodes for d, ts in n.transitions.items() if not all(t.forbidden for t in ts)}
+        self.partial = tuple(d for d in self.listened if d.endswith(".*"))
+        self.derived: dict[str, str] = {}
+        self._carried: dict[int, list[Path]] = {}
+        for node in source.nodes:
+            there = carry(target, m.mapping, node.path) if node.path else target.root
+            if there is not None and node.kind != "history":
+                self._carried.setdefault(there.index, []).append(node.path)
+            if node.timers or node.invokes:
+                to = carry(target, m.mapping, node.path) if node.path else target.root
+                self._timers(node, to)
+                self._invokes(node, to)
+
+    def _timers(self, node: StateNode, to: StateNode | None) -> None:
+        there = [t.delay for t in to.timers] if to is not None else []
+        here = [t.delay for t in node.timers]
+        pairs = {delay: delay for delay in here if delay in there}
+        rest = [delay for delay in there if delay not in pairs]
+        pairs.update(zip([delay for delay in here if delay not in pairs], rest, strict=False))
+        for delay in here:
+            name = f"xstate.after.{delay}.{node.id}"
+            if to is not None and delay in pairs:
+                self.derived[name] = f"xstate.after.{pairs[delay]}.{to.id}"
+            else:
+                self.derived[name] = self._gone(name)
+
+    def _invokes(self, node: StateNode, to: StateNode | None) -> None:
+        for invoke in node.invokes:
+            if invoke.own_id:
+                continue
+            there = to.invokes[invoke.position : invoke.position + 1] if to is not None else ()
+            for prefix in ("xstate.done.actor.", "xstate.error.actor.", "xstate.snapshot."):
+                name = prefix + invoke.id
+                self.derived[name] = prefix + there[0].id if there else self._gone(name)
+
+    def carried_to(self, target_node: int) -> list[Path]:
+        """The source states whose place in the target is this node."""
+        return self._carried.get(target_node, [])
+
+    def _gone(self, name: str) -> str:
+        # The target may derive the same text for something else; then it must not be heard there.
+        return f"{name} (of the source)" if name in self.listened else name
+
+    def translate(self, event: str) -> str:
+        """The target's name of a source event."""
+        return self.derived.get(event) or self.renamed.get(event, event)
+
+    def is_retired(self, event: str) -> bool:
+        """Does no transition of the target listen to this (translated) event? Bare `*` and forbidden
+        transitions do not count."""
+        return event not in self.listened and not any(matches(d, event) for d in self.partial)
+
+
+def events_of(source: Definition, target: Definition, m: Migration) -> tuple[str, ...]:
+    """Every event the source listens to, wildcards made concrete: names that the target (or the
+    source) spells out, and `FRESH` for all others."""
+    descriptors = {d for d in source.descriptors() if not is_internal(d)}
+    exact = {d for d in descriptors if not d.endswith("*")}
+    wild = descriptors - exact
+    if not wild:
+        return tuple(sorted(exact))
+    back = {new: old for old, new in m.rename_events.items()}
+    known = {back.get(d, d) for d in target.descriptors() if not d.endswith("*") and not is_internal(d)}
+    known |= set(m.rename_events)
+    for d in wild:
+        exact.add(FRESH if d == "*" else d[:-1] + FRESH)
+        exact |= {e for e in known if matches(d, e)}
+    # A partial wildcard of the target tells apart events that the source's wildcard does not.
+    partial = {d[:-1] + FRESH for d in target.descriptors() if d.endswith(".*")}
+    exact |= {e for e in partial if any(matches(d, e) for d in wild)}
+    return tuple(sorted(exact))

@@ -1,0 +1,112 @@
+"""Contexts: the predicates that look at them, and their edits (apv.md sections 2 and 7).
+
+Schemas are JSON Schema, checked by a validator that never fetches a reference and whose patterns run
+in linear time, since definitions may come from a stranger.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from statekeep_cli.core.migration import Migration
+from statekeep_cli.core.model import split_path
+
+if TYPE_CHECKING:
+    import jsonschema_rs
+
+
+class Validator(Protocol):
+    """What is used of a compiled schema."""
+
+    def is_valid(self, instance: Any) -> bool: ...
+
+    def iter_errors(self, instance: Any) -> Any: ...
+
+
+def validator(schema: Any) -> Validator:
+    """A compiled schema. Raises `ValueError` where it is none, or refers outside itself."""
+    import jsonschema_rs  # a large extension module: only for runs that look at contexts
+
+    if schema is True or schema is False:
+        schema = {} if schema else {"not": {}}
+    try:
+        compiled: Validator = jsonschema_rs.validator_for(
+            schema, offline=True, pattern_options=jsonschema_rs.RegexOptions()
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+    return compiled
+
+
+def _error_path(error: jsonschema_rs.ValidationError) -> str:
+    return ".".join(str(x) for x in error.instance_path) or "the context"
+
+
+class Contexts:
+    """The context schemas of one deployment, compiled: predicates in order, and the target's own."""
+
+    def __init__(self, schemas: list[str], context_schema: Any):
+        self.predicates = [validator(json.loads(s)) for s in schemas]
+        self.target = None if context_schema is None else validator(context_schema)
+
+    def needed_by(self, m: Migration) -> bool:
+        """Must a context be looked at for actors under this block?"""
+        return bool(self.predicates) or self.target is not None or bool(m.context_rename)
+
+    def look(self, context: Any, m: Migration) -> tuple[tuple[bool, ...], str]:
+        """The outcomes of the predicates on the context as stored, and what is wrong with the
+        edited one ("" where nothing is)."""
+        outcomes = tuple(p.is_valid(context) for p in self.predicates)
+        if not isinstance(context, dict) and (m.context_rename or m.context_remove or m.context_defaults):
+            return outcomes, "the context is no object, so it cannot be edited"
+        try:
+            edited = edit(context, m)
+        except ValueError as error:
+            return outcomes, str(error)
+        if self.target is not None and not self.target.is_valid(edited):
+            first = next(iter(self.target.iter_errors(edited)))
+            return outcomes, f"the target's contextSchema refuses {_error_path(first)}"
+        return outcomes, ""
+
+
+def edit(context: Any, m: Migration) -> Any:
+    """The context after `rename`, then `remove`, then `defaults`. Raises `ValueError` where a
+    rename would overwrite a value or pass through one."""
+    if not (m.context_rename or m.context_remove or m.context_defaults):
+        return context
+    edited = copy.deepcopy(context)
+    for old, new in m.context_rename.items():
+        found, value = _take(edited, split_path(old))
+        if not found:
+            continue
+        if not _put(edited, split_path(new), value):
+            raise ValueError(f"context.rename {old} -> {new} would overwrite a value")
+    for path in m.context_remove:
+        _take(edited, split_path(path))
+    for path, value in m.context_defaults.items():
+        _put(edited, split_path(path), copy.deepcopy(value))
+    return edited
+
+
+def _take(context: Any, path: tuple[str, ...]) -> tuple[bool, Any]:
+    for key in path[:-1]:
+        context = context.get(key) if isinstance(context, Mapping) else None
+    if not isinstance(context, dict) or path[-1] not in context:
+        return False, None
+    return True, context.pop(path[-1])
+
+
+def _put(context: dict[str, Any], path: tuple[str, ...], value: Any) -> bool:
+    """Set a value where none is; False where there is one already, or no room for one."""
+    at: Any = context
+    for key in path[:-1]:
+        at = at.setdefault(key, {})
+        if not isinstance(at, dict):
+            return False
+    if path[-1] in at:
+        return False
+    at[path[-1]] = value
+    return True

@@ -1,0 +1,115 @@
+"""The reachable states of one definition, whatever its guards say: what lies on every way.
+
+Bounded: past `MAX_STATES` a graph is `partial` and answers None ("unknown") instead of guessing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from statekeep_cli.core.alphabet import FRESH, is_internal
+from statekeep_cli.core.model import Definition
+from statekeep_cli.core.replay import normalised
+from statekeep_cli.core.semantics import State, initial_outcomes, is_done, outcomes
+
+MAX_STATES = 5_000
+
+
+class Graph:
+    """Stable states as nodes, macrosteps as edges."""
+
+    def __init__(self, d: Definition):
+        self.definition = d
+        listened = {x for x in d.descriptors() if not is_internal(x)}
+        exact = {x for x in listened if not x.endswith("*")}
+        wild = {x[:-1] + FRESH if x != "*" else FRESH for x in listened - exact}
+        self.events = sorted(exact | wild)
+        self._edges: dict[State, tuple[State, ...]] = {}
+        self._finals: dict[int, bool | None] = {}
+        self._starts = [normalised(d, o.state) for o in initial_outcomes(d)[0]]
+        self._passed: dict[int, int] | None = None
+        self._ahead: dict[State, int] | None = None
+
+    def successors(self, state: State) -> tuple[State, ...]:
+        found = self._edges.get(state)
+        if found is None:
+            d = self.definition
+            after: dict[State, None] = {}
+            for event in self.events:
+                for o in outcomes(d, state, event)[0]:
+                    after[normalised(d, o.state)] = None
+            after.pop(state, None)
+            found = self._edges[state] = tuple(after)
+        return found
+
+    def explore(self, starts: Iterable[State]) -> tuple[list[State], bool]:
+        """Everything reachable, breadth first, and whether the bound cut it short."""
+        seen = dict.fromkeys(starts)
+        pending = deque(seen)
+        while pending:
+            for after in self.successors(pending.popleft()):
+                if after not in seen:
+                    if len(seen) >= MAX_STATES:
+                        return list(seen), True
+                    seen[after] = None
+                    pending.append(after)
+        return list(seen), False
+
+    def reaches_final(self, configuration: int) -> bool | None:
+        """Can the machine still finish from here? None past the bound."""
+        if configuration not in self._finals:
+            states, partial = self.explore([State(configuration)])
+            found = any(is_done(self.definition, s.configuration) for s in states)
+            self._finals[configuration] = found or (None if partial else False)
+        return self._finals[configuration]
+
+    def passed(self, configuration: int) -> int | None:
+        """The nodes on every way from the start to this configuration, itself included; None past
+        the bound or where no way leads there."""
+        if self._passed is None:
+            self._passed = self._must_pass()
+        return self._passed.get(configuration)
+
+    def _must_pass(self) -> dict[int, int]:
+        states, partial = self.explore(self._starts)
+        if partial:
+            return {}
+        everything = (1 << len(self.definition.nodes)) - 1
+        must = dict.fromkeys(states, everything)
+        pending = deque(self._starts)
+        for start in self._starts:
+            must[start] = start.configuration
+        while pending:
+            state = pending.popleft()
+            for after in self.successors(state):
+                now = after.configuration | must[state]
+                if must[after] & ~now:
+                    must[after] &= now
+                    pending.append(after)
+        found: dict[int, int] = {}
+        for state, nodes in must.items():
+            found[state.configuration] = found.get(state.configuration, everything) & nodes
+        return found
+
+    def ahead(self, configuration: int) -> int | None:
+        """The nodes on every way from here to a final state; None past the bound or without a way."""
+        states, partial = self.explore([State(configuration)])
+        if partial:
+            return None
+        everything = (1 << len(self.definition.nodes)) - 1
+        must = {s: s.configuration if is_done(self.definition, s.configuration) else everything for s in states}
+        changed = True
+        while changed:
+            changed = False
+            for state in reversed(states):
+                if is_done(self.definition, state.configuration):
+                    continue
+                after = everything
+                for s in self.successors(state):
+                    after &= must[s]
+                now = must[state] & (after | state.configuration)
+                if now != must[state]:
+                    must[state], changed = now, True
+        found = must[State(configuration)]
+        return None if found == everything else found

@@ -1,0 +1,297 @@
+"""Placement by name: identity, mappings, and what they carry along (apv.md section 6).
+
+A placement is a legal configuration of the target together with where its nodes came from: a node's
+*counterpart* is the source node that identity or a mapping carried to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from statekeep_cli.core.migration import Migration
+from statekeep_cli.core.model import Definition, Path, StateNode, join_path, split_path
+from statekeep_cli.core.semantics import (
+    HistoryValue,
+    configuration_of,
+    default_entry,
+    is_legal,
+    leaves,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A legal target configuration. `counterparts` maps target to source node indexes, `defaulted`
+    is the set of nodes that were entered by default, `keys` the mapping keys used."""
+
+    configuration: int
+    counterparts: Mapping[int, int] = field(default_factory=dict, compare=False)
+    defaulted: int = 0
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No placement: a reason code and the state it is about."""
+
+    reason: str
+    state: str
+
+
+def target_nodes(target: Definition, value: Any) -> tuple[StateNode | None, int]:
+    """What a mapping value names: (its node if it is a path, the nodes it makes active).
+
+    A path is entered by default; a nested state value is literal. (None, 0) if it is neither.
+    """
+    if isinstance(value, str):
+        node = target.node(value) or target.node((value,))
+        if node is None or node.kind == "history":
+            return None, 0
+        return node, node.ancestors | default_entry(target, node)
+    configuration = configuration_of(target, value)
+    return None, configuration or 0
+
+
+def _single_node(target: Definition, value: Any) -> StateNode | None:
+    """The one node a mapping value stands for: its path, or the only leaf of a nested value."""
+    node, nodes = target_nodes(target, value)
+    if node is None and nodes:
+        active = leaves(target, nodes)
+        return active[0] if len(active) == 1 else None
+    return node
+
+
+def longest_key(mapping: Mapping[Path, Any], path: Path) -> Path | None:
+    """The longest mapping key that is this path or an ancestor of it."""
+    for length in range(len(path), 0, -1):
+        if path[:length] in mapping:
+            return path[:length]
+    return None
+
+
+def carry(target: Definition, mapping: Mapping[Path, Any], path: Path) -> StateNode | None:
+    """The target node that a source path is carried to: by the mapping, else by its own name."""
+    key = longest_key(mapping, path)
+    if key is None:
+        return target.node(path)
+    value = _single_node(target, mapping[key])
+    if value is None or key == path:
+        return value
+    return target.node((*value.path, *path[len(key) :]))
+
+
+# --- identity ----------------------------------------------------------------------------------------
+
+
+def identity(source: Definition, target: Definition, configuration: int, m: Migration) -> Placed | Refused:
+    """The same paths with the same kinds; `policy.entry: initial` enters what is new inside."""
+    nodes = defaulted = 0
+    counterparts: dict[int, int] = {}
+    for node in source.nodes_in(configuration):
+        found = target.node(node.path)
+        if found is None or found.kind == "history":
+            parent = target.node(source.nodes[node.parent].path) if node.parent >= 0 else None
+            was_region = node.parent >= 0 and source.nodes[node.parent].kind == "parallel"
+            region = was_region and parent is not None and parent.kind == "parallel"
+            return Refused("region_removed" if region else "state_removed", node.name)
+        if found.kind != node.kind:
+            inside = node.kind == "atomic" and found.kind in ("compound", "parallel")
+            if not (inside and m.entry_initial):
+                return Refused("kind_changed", node.name)
+            inner = default_entry(target, found)
+            nodes |= inner
+            defaulted |= inner & ~(1 << found.index)
+        nodes |= 1 << found.index
+        counterparts[found.index] = node.index
+    return _complete(target, nodes, counterparts, defaulted, (), m)
+
+
+def _complete(
+    target: Definition,
+    nodes: int,
+    counterparts: dict[int, int],
+    defaulted: int,
+    keys: tuple[str, ...],
+    m: Migration,
+) -> Placed | Refused:
+    """Regions nobody claimed are entered by default where that is consented to."""
+    pending = [target.root]
+    while pending:
+        node = pending.pop()
+        active = [c for c in node.children if nodes >> c & 1]
+        if node.kind == "compound" and len(active) > 1:
+            return Refused("region_conflict", node.name or target.id)
+        missing = [c for c in node.children if c not in active]
+        if node.kind == "parallel" and missing:
+            if not m.entry_initial:
+                return Refused("region_added", target.nodes[missing[0]].name)
+            for child in missing:
+                inner = default_entry(target, target.nodes[child])
+                nodes |= inner
+                defaulted |= inner
+            active = list(node.children)
+        pending.extend(target.nodes[c] for c in active)
+    if not is_legal(target, nodes):
+        return Refused("region_conflict", target.id)
+    return Placed(nodes, counterparts, defaulted, keys)
+
+
+# --- mappings ----------------------------------------------------------------------------------------
+
+
+def mapped(
+    source: Definition,
+    target: Definition,
+    configuration: int,
+    m: Migration,
+    route: tuple[Path, Any] | None = None,
+) -> Placed | Refused:
+    """Every active leaf by its longest key; a route's `from -> to` beats the mapping."""
+    nodes = defaulted = 1
+    defaulted = 0
+    counterparts: dict[int, int] = {0: 0}
+    keys: dict[str, None] = {}
+    for leaf in leaves(source, configuration):
+        if route is not None and leaf.path[: len(route[0])] == route[0]:
+            key, value = route
+        else:
+            found_key = longest_key(m.mapping, leaf.path)
+            if found_key is None:
+                alone = _keep_name(source, target, leaf, m)
+                if isinstance(alone, Refused):
+                    return alone
+                nodes |= alone.configuration
+                defaulted |= alone.defaulted
+                counterparts.update(alone.counterparts)
+                continue
+            key, value = found_key, m.mapping[found_key]
+            keys[join_path(key)] = None
+        claim = _claim(source, target, leaf, key, value)
+        if isinstance(claim, Refused):
+            return claim
+        nodes |= claim.configuration
+        defaulted |= claim.defaulted
+        counterparts.update(claim.counterparts)
+    # Ancestors that stayed active under their own name are the same nodes still.
+    for node in target.nodes_in(nodes):
+        same = source.by_path.get(node.path)
+        if (
+            node.index not in counterparts
+            and not defaulted >> node.index & 1
+            and same is not None
+            and configuration >> same & 1
+            and source.nodes[same].kind == node.kind
+        ):
+            counterparts[node.index] = same
+    return _complete(target, nodes, counterparts, defaulted, tuple(keys), m)
+
+
+def _keep_name(source: Definition, target: Definition, leaf: StateNode, m: Migration) -> Placed | Refused:
+    """A leaf without a key keeps its own path, under identity's rules for the nodes on its way."""
+    nodes = defaulted = 0
+    counterparts: dict[int, int] = {}
+    for node in source.nodes_in(leaf.ancestors | 1 << leaf.index):
+        found = target.node(node.path)
+        if found is None or found.kind == "history":
+            return Refused("state_removed", node.name)
+        nodes |= 1 << found.index
+        counterparts[found.index] = node.index
+        if found.kind != node.kind:
+            inside = node.kind == "atomic" and found.kind in ("compound", "parallel")
+            if not (inside and m.entry_initial):
+                return Refused("kind_changed", node.name)
+            inner = default_entry(target, found)
+            nodes |= inner
+            defaulted |= inner & ~(1 << found.index)
+    return Placed(nodes, counterparts, defaulted)
+
+
+def _claim(source: Definition, target: Definition, leaf: StateNode, key: Path, value: Any) -> Placed | Refused:
+    """What one leaf claims in the target through one key."""
+    key_index = source.by_path[key] if key else 0
+    node, nodes = target_nodes(target, value)
+    if not nodes:
+        return Refused("state_removed", value if isinstance(value, str) else join_path(key))
+    if leaf.path == key:
+        if node is None:
+            single = _single_node(target, value)
+            return Placed(nodes, {single.index: key_index} if single is not None else {})
+        inside = nodes & node.descendants
+        return Placed(nodes, {node.index: key_index}, inside)
+    if node is None:
+        node = _single_node(target, value)
+        if node is None:
+            return Refused("substate_unmapped", leaf.name)
+    if node.kind in ("atomic", "final"):  # the inside collapses into it
+        return Placed(node.ancestors | 1 << node.index, {node.index: key_index})
+    nodes = node.ancestors | 1 << node.index
+    counterparts = {node.index: key_index}
+    for length in range(len(key) + 1, len(leaf.path) + 1):
+        inner = source.by_path[leaf.path[:length]]
+        found = target.node((*node.path, *leaf.path[len(key) : length]))
+        if found is None or found.kind != source.nodes[inner].kind:
+            return Refused("substate_unmapped", leaf.name)
+        nodes |= 1 << found.index
+        counterparts[found.index] = inner
+    return Placed(nodes, counterparts)
+
+
+def covering_keys(source: Definition, configuration: int, mapping: Mapping[Path, Any]) -> bool:
+    """Does a mapping key cover an active leaf?"""
+    return any(longest_key(mapping, leaf.path) is not None for leaf in leaves(source, configuration))
+
+
+# --- what a snapshot remembers -------------------------------------------------------------------------
+
+
+def carry_history(
+    source: Definition, target: Definition, history: HistoryValue, mapping: Mapping[Path, Any]
+) -> HistoryValue | None:
+    """Remembered history values under the target's names; None when one of them is lost."""
+    carried = []
+    for index, remembered in history:
+        node = source.nodes[index]
+        parent_path = node.path[:-1]
+        parent = carry(target, mapping, parent_path) if parent_path else target.root
+        found = target.node((*parent.path, node.path[-1])) if parent is not None else None
+        if found is None or found.kind != "history" or found.deep != node.deep:
+            return None
+        nodes = 0
+        for inner in source.nodes_in(remembered):
+            to = carry(target, mapping, inner.path)
+            if to is None or to.kind != inner.kind:
+                return None
+            nodes |= 1 << to.index
+        if not _fits(target, found, nodes):
+            return None
+        carried.append((found.index, nodes))
+    return tuple(sorted(carried))
+
+
+def _fits(target: Definition, history: StateNode, nodes: int) -> bool:
+    """Could this history node have remembered these nodes?"""
+    parent = target.nodes[history.parent]
+    if nodes & ~parent.descendants:
+        return False
+    if not history.deep:
+        active = [c for c in parent.children if nodes >> c & 1]
+        inside = sum(1 << c for c in parent.children)
+        wanted = 1 if parent.kind == "compound" else len(parent.children)
+        return not nodes & ~inside and len(active) == wanted
+    everything = parent.ancestors | 1 << parent.index
+    for node in target.nodes_in(nodes):
+        everything |= 1 << node.index | node.ancestors
+    pending = [parent]
+    while pending:
+        node = pending.pop()
+        active = [c for c in node.children if everything >> c & 1]
+        if node.kind == "compound" and len(active) != 1:
+            return False
+        if node.kind == "parallel" and len(active) != len(node.children):
+            return False
+        pending.extend(target.nodes[c] for c in active)
+    return True
+
+

@@ -1,0 +1,154 @@
+"""An actor's record as the core reads it: its trace items, and what it brings besides them.
+
+`Intake` is the way from a record to a `Case` for every caller; the router remembers its answers for
+records that are alike, everything else asks it directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from statekeep_cli.core.alphabet import is_internal
+from statekeep_cli.core.apv import Case, Deployment, Ends, history_of
+from statekeep_cli.core.context import Contexts
+from statekeep_cli.core.decision import Decision
+from statekeep_cli.core.replay import Event, Item, Manual, Migrated, Reading
+from statekeep_cli.core.semantics import configuration_of
+from statekeep_cli.core.trace import Actor, origin_of, snapshot_of
+from statekeep_cli.core.trace import Item as RecordedItem
+
+
+def item_of(recorded: Any) -> Item | None:
+    """One trace item; None for what is part of a macrostep (`xstate.init`, `xstate.done.state.*`)."""
+    if isinstance(recorded, str):
+        return None if is_internal(recorded) else Event(recorded)
+    if not isinstance(recorded, RecordedItem):  # an event type the decoder has interned
+        return item_of(recorded.value)
+    kind = recorded.type
+    if kind == "migrated":
+        before, after = origin_of.decode(recorded.origin), origin_of.decode(recorded.to)
+        return Migrated(before.version, _text(before.state), after.version, _text(after.state))
+    if kind == "manual":
+        return Manual(_text(recorded.to))
+    if kind is not None and is_internal(kind):
+        return None
+    return Event(kind, _text(recorded.state))
+
+
+def items_of(history: Iterable[Any]) -> list[Item]:
+    """A whole trace."""
+    return [item for item in map(item_of, history) if item is not None]
+
+
+def _text(raw: Any) -> str:
+    """Raw JSON in one spelling: equal values give equal text, whatever spaces the file has."""
+    data = bytes(raw)
+    return msgspec.json.encode(msgspec.json.decode(data)).decode() if data else ""
+
+
+def decoded(raw: Any) -> Any:
+    """Raw JSON as a value; None where there is none."""
+    data = bytes(raw) if raw else b""
+    return msgspec.json.decode(data) if data else None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A record that is to be routed: its case, the readings its trace starts with, and its items.
+
+    `start` is empty where the trace cannot even begin; `why` says so.
+    """
+
+    case: Case
+    start: tuple[Reading, ...]
+    items: tuple[Item, ...]
+    why: str = ""
+
+
+class Intake:
+    """Reads records for one deployment."""
+
+    def __init__(self, deployment: Deployment):
+        self.deployment = deployment
+        self.contexts = Contexts(deployment.schemas, deployment.target.context_schema)
+
+    def open(self, actor: Actor[Any, Any]) -> Decision | Opened:
+        """A final decision for an actor that is not routed, else what its routing needs."""
+        admitted = self.deployment.admit(actor.definition, actor.version, actor.status, decoded(actor.state))
+        if isinstance(admitted, Decision):
+            return admitted
+        lane, configuration = admitted
+        items = tuple(items_of(actor.history)) if actor.history is not None else ()
+        case = self.case(lane, configuration, actor)
+        start, why = self.start(lane, actor, items)
+        return Opened(case, tuple(start), items, why)
+
+    def case(self, lane: int, configuration: int, actor: Actor[Any, Any]) -> Case:
+        """Everything but the trace."""
+        m = self.deployment.lanes[lane].migration
+        schemas: tuple[bool, ...] = ()
+        context_error = ""
+        if self.contexts.needed_by(m):
+            context = decoded(actor.context)
+            schemas, context_error = self.contexts.look({} if context is None else context, m)
+        history, lost = None, ""
+        children = None
+        if actor.snapshot:
+            snapshot = snapshot_of.decode(bytes(actor.snapshot))
+            history, lost = history_of(self.deployment.sources[lane], decoded(snapshot.history_value))
+            if lost:
+                history = None
+            persisted = decoded(snapshot.children) or {}
+            children = tuple(
+                (str(k), str(v.get("src") or "") if isinstance(v, dict) else "") for k, v in persisted.items()
+            )
+        if actor.history is None:
+            trace = "none"
+        elif actor.origin:
+            trace = "origin"
+        else:
+            trace = "complete"
+        return Case(lane, configuration, trace, schemas, context_error, history, children, lost)  # type: ignore[arg-type]
+
+    def start(self, lane: int, actor: Actor[Any, Any], items: Sequence[Item]) -> tuple[list[Reading], str]:
+        """The readings a trace begins with, or why it cannot begin."""
+        deployment = self.deployment
+        at = deployment.lanes[lane]
+        if actor.history is None:
+            return [], ""
+        unknown = [
+            v
+            for i in items
+            if isinstance(i, Migrated)
+            for v in (i.from_version, i.to_version)
+            if v is not None and at.version_index(v) is None
+        ]
+        if unknown:
+            return [], f"its history passes through version {unknown[0]}, which was not given"
+        if actor.origin:
+            origin = origin_of.decode(bytes(actor.origin))
+            version = lane if origin.version is None else at.version_index(origin.version)
+            if version is None:
+                return [], f"its history begins in version {origin.version}, which was not given"
+            configuration = configuration_of(deployment.sources[version], decoded(origin.state))
+            if configuration is None:
+                label = deployment.sources[version].label
+                return [], f"its history begins in a state that {label} does not have"
+            return at.start_at(version, configuration), ""
+        first = next((i for i in items if isinstance(i, Migrated)), None)
+        begins = lane if first is None or first.from_version is None else at.version_index(first.from_version)
+        readings = at.start_in(lane if begins is None else begins)
+        return readings, "" if readings else f"{at.source.label} never comes to rest at its start"
+
+    def ends(self, opened: Opened) -> Ends:
+        """Where the trace may have ended, by the general form."""
+        case = opened.case
+        if case.trace == "none":
+            return self.deployment.ends_without_history(case.lane, case.configuration)
+        if not opened.start:
+            return Ends((), opened.why)
+        return self.deployment.ends(case, list(opened.start), opened.items)

@@ -1,0 +1,478 @@
+"""Replay: source and target stepped together along a trace (apv.md sections 3 to 5).
+
+This is the general form: a set of readings is followed, each a source state, a target side and the
+facts so far. The router's tables are built from the same two steps, `Lane.source_steps` and
+`Lane.target_steps`; `explain` and the traces that tables cannot hold go through `Lane.replay`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from statekeep_cli.core.alphabet import Alphabet, events_of
+from statekeep_cli.core.anchors import Anchors, Facts, Letters
+from statekeep_cli.core.migration import Migration, migration_of, same_version
+from statekeep_cli.core.model import Definition, Guard, Path, StateNode, Version, split_path
+from statekeep_cli.core.semantics import (
+    HistoryValue,
+    State,
+    StepError,
+    configuration_of,
+    enter_by_default,
+    initial_outcomes,
+    outcomes,
+    remembered_entry,
+)
+
+MAX_READINGS = 10_000  # of one trace at one time
+MAX_REACHABLE = 50_000  # (source, target) pairs of a proof without history
+MAX_PATHS = 20_000  # loop-free paths of such a proof under `loops: erase`
+MAX_MEMO = 200_000  # remembered steps of one lane
+
+LoopKey = tuple[tuple[tuple[Path, str], ...], tuple[tuple[Path, tuple[Path, ...]], ...]]
+
+
+class TooWide(Exception):
+    """More readings of one trace than are followed."""
+
+
+# --- trace items -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of a trace; `type` None where only states were logged, `state` the recorded state
+    value after the macrostep as JSON ("" where none was recorded)."""
+
+    type: str | None
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """An earlier migration: the source side continues in the other version."""
+
+    from_version: Version | None
+    from_state: str
+    to_version: Version | None
+    to_state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manual:
+    """A state set by hand, as a state value or a path (JSON)."""
+
+    to: str
+
+
+Item = Event | Migrated | Manual
+
+
+# --- readings ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The target side of a reading.
+
+    `target` None: nowhere yet (after an `origin`, before any anchor point). `stuck` is the source
+    event the target did not accept; the side stays where it was. `anchor` is the anchor point the
+    path begins at, `bare` while nothing has followed it. `retired` are the events dropped.
+    """
+
+    target: State | None
+    stuck: str = ""
+    anchor: str = ""
+    bare: bool = False
+    retired: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read a trace: the source state in `sources[version]`, the facts, and a stack of
+    (loop key, target side) whose top is the present (a single entry unless loops are erased)."""
+
+    version: int
+    source: State
+    facts: Facts
+    stack: tuple[tuple[LoopKey, Pair], ...]
+
+    @property
+    def pair(self) -> Pair:
+        return self.stack[-1][1]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStep:
+    """One outcome of a step of the source, consistent with what was recorded."""
+
+    version: int
+    state: State
+    event: str | None
+    guards: tuple[tuple[Guard, bool], ...]
+    changed: bool
+    letters: Letters
+
+
+class Lane:
+    """One source version on its way to the target, with the routing metadata that speaks for it.
+
+    `sources` are all definitions a trace may pass through; `index` is the one the actors are on.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Definition],
+        index: int,
+        target: Definition,
+        *,
+        erase_loops: bool | None = None,
+        followed: tuple[Path, ...] = (),
+    ):
+        self.sources = tuple(sources)
+        self.index = index
+        self.source = sources[index]
+        self.target = target
+        self.migration: Migration = migration_of(target, self.source, erase_loops=erase_loops)
+        self.anchors = Anchors(self.migration.anchors, self.migration.resume, followed)
+        self.alphabets = [Alphabet(d, target, self.migration) for d in sources]
+        self.target_guards = {
+            t.guard for n in target.nodes for ts in (*n.transitions.values(), n.always) for t in ts if t.guard
+        }
+        self.resume_at = {
+            name: State(enter_by_default(target, _node(target, path)))
+            for name, path in self.migration.resume.items()
+        }
+        self._source_memo: dict[tuple[int, State, Item], tuple[SourceStep, ...]] = {}
+        self._target_memo: dict[tuple[str, State, tuple[tuple[Guard, bool], ...], bool], tuple[tuple[str, State], ...]] = {}
+        self._keys: dict[tuple[int, State], LoopKey] = {}
+
+    # --- the source side ---
+
+    def version_index(self, version: Version | None) -> int | None:
+        """The source of this version, the lane's own first."""
+        order = (self.index, *range(len(self.sources)))
+        return next((i for i in order if same_version(self.sources[i].version, version)), None)
+
+    def source_steps(self, version: int, state: State, item: Item) -> tuple[SourceStep, ...]:
+        """What the source may have done at this item; empty where it cannot explain it."""
+        key = (version, state, item)
+        found = self._source_memo.get(key)
+        if found is None:
+            if len(self._source_memo) >= MAX_MEMO:
+                self._source_memo.clear()
+            found = self._source_memo[key] = tuple(dict.fromkeys(self._source_steps(version, state, item)))
+        return found
+
+    def _source_steps(self, version: int, state: State, item: Item) -> Iterable[SourceStep]:
+        d = self.sources[version]
+        if isinstance(item, Manual):
+            configuration = _by_hand(d, item.to)
+            if configuration is not None:
+                yield self._step(version, state, version, replace(state, configuration=configuration), None, False, ())
+            return
+        if isinstance(item, Migrated):
+            to = self.version_index(item.to_version)
+            came_from = self.version_index(item.from_version) if item.from_version is not None else version
+            if to is None or came_from != version:
+                return
+            if item.from_state and _value(d, item.from_state) != state.configuration:
+                return
+            after = _value(self.sources[to], item.to_state)
+            if after is not None:
+                history = _same_history(d, self.sources[to], state.history)
+                yield self._step(version, state, to, State(after, history), None, False, ())
+            return
+        recorded = _value(d, item.state) if item.state else None
+        if item.state and recorded is None:
+            return
+        events = (item.type,) if item.type is not None else self.events(version)
+        for event in events:
+            for o in outcomes(d, state, event)[0]:
+                if recorded is None or o.state.configuration == recorded:
+                    handled = any(not t.forbidden for t in o.taken)
+                    after_state = normalised(d, o.state)
+                    yield self._step(version, state, version, after_state, event, handled, o.guards)
+
+    def _step(
+        self,
+        version: int,
+        before: State,
+        after_version: int,
+        after: State,
+        event: str | None,
+        handled: bool,
+        guards: tuple[tuple[Guard, bool], ...],
+    ) -> SourceStep:
+        here = (self.sources[version], before.configuration)
+        there = (self.sources[after_version], after.configuration)
+        letters = self.anchors.letters(here, event, handled, there)
+        changed = before.configuration != after.configuration
+        return SourceStep(after_version, after, event, self._for_target(guards), changed, letters)
+
+    def _for_target(self, guards: tuple[tuple[Guard, bool], ...]) -> tuple[tuple[Guard, bool], ...]:
+        """Observed outcomes as the target's guards: renamed, without the changed ones."""
+        m = self.migration
+        found: dict[Guard, set[bool]] = {}
+        for guard, value in guards:
+            name = m.rename_guards.get(guard.name, guard.name)
+            there = Guard(name, guard.params)
+            if guard.name not in m.changed_guards and name not in m.changed_guards and there in self.target_guards:
+                found.setdefault(there, set()).add(value)
+        return tuple((g, next(iter(v))) for g, v in found.items() if len(v) == 1)
+
+    def events(self, version: int) -> tuple[str, ...]:
+        """Every event this source listens to (for items without a type, and for proofs)."""
+        return events_of(self.sources[version], self.target, self.migration)
+
+    # --- the target side ---
+
+    def target_steps(self, version: int, pair: Pair, step: SourceStep) -> tuple[Pair, ...]:
+        """Where the target side may be after a step of the source (apv.md section 5)."""
+        if step.event is None:  # markers leave the target side undisturbed
+            return (pair,)
+        if pair.target is None or pair.stuck:
+            return (pair,)
+        event = self.alphabets[version].translate(step.event)
+        key = (event, pair.target, step.guards, step.changed)
+        results = self._target_memo.get(key)
+        if results is None:
+            if len(self._target_memo) >= MAX_MEMO:
+                self._target_memo.clear()
+            results = self._target_memo[key] = tuple(dict.fromkeys(self._target_steps(version, *key)))
+        found = []
+        for what, state in results:
+            if what == "stuck":
+                found.append(replace(pair, stuck=step.event, bare=False))
+            elif what == "retired":
+                found.append(replace(pair, retired=pair.retired | {step.event}, bare=False))
+            else:
+                found.append(replace(pair, target=state, bare=False))
+        return tuple(found)
+
+    def _target_steps(
+        self, version: int, event: str, before: State, guards: tuple[tuple[Guard, bool], ...], changed: bool
+    ) -> Iterable[tuple[str, State]]:
+        found, errors = outcomes(self.target, before, event, dict(guards))
+        for o in found:
+            moved = o.state.configuration != before.configuration
+            accepted = moved or any(t.targets and t.descriptor != "*" for t in o.taken)
+            if accepted or not changed:
+                yield "moved", normalised(self.target, o.state)
+            elif self.alphabets[version].is_retired(event):
+                yield "retired", before
+            else:
+                yield "stuck", before
+        if errors:
+            yield "stuck", before
+
+    # --- whole traces ---
+
+    def start(self) -> list[Reading]:
+        """The readings before the first item of a complete trace, in this lane's own version."""
+        return self.start_in(self.index)
+
+    def start_in(self, version: int) -> list[Reading]:
+        d = self.sources[version]
+        found: dict[Reading, None] = {}
+        for o in initial_outcomes(d)[0]:
+            source = normalised(d, o.state)
+            letters = self.anchors.letters(None, None, False, (d, source.configuration))
+            facts, fired = self.anchors.step(self.anchors.start, letters)
+            if fired:
+                pairs = [self.cut(fired)]
+            else:
+                known = dict(self._for_target(o.guards))
+                there = initial_outcomes(self.target, known)[0]
+                pairs = [Pair(normalised(self.target, t.state)) for t in there]
+            for pair in pairs:
+                found[Reading(version, source, facts, ((self.loop_key(version, source), pair),))] = None
+        return list(found)
+
+    def start_at(self, version: int, configuration: int) -> list[Reading]:
+        """The reading after an `origin`: the target side is nowhere until an anchor point."""
+        source = State(configuration)
+        letters = self.anchors.letters(None, None, False, (self.sources[version], configuration))
+        facts, fired = self.anchors.step(self.anchors.start, letters)
+        pair = self.cut(fired) if fired else Pair(None)
+        return [Reading(version, source, facts, ((self.loop_key(version, source), pair),))]
+
+    def cut(self, anchor: str) -> Pair:
+        """The target side at an anchor point: its path, entered by default, nothing after it yet."""
+        return Pair(self.resume_at[anchor], anchor=anchor, bare=True)
+
+    def advance(self, readings: Iterable[Reading], item: Item) -> list[Reading]:
+        """All readings after one more item; empty where the source cannot explain it."""
+        found: dict[Reading, None] = {}
+        for r in readings:
+            for step in self.source_steps(r.version, r.source, item):
+                facts, fired = self.anchors.step(r.facts, step.letters)
+                key = self.loop_key(step.version, step.state)
+                for pair in self.target_steps(r.version, r.pair, step):
+                    stack = self._stacked(r.stack, key, pair, fired)
+                    found[Reading(step.version, step.state, facts, stack)] = None
+            if len(found) > MAX_READINGS:
+                raise TooWide
+        return list(found)
+
+    def _stacked(
+        self, stack: tuple[tuple[LoopKey, Pair], ...], key: LoopKey, pair: Pair, fired: str
+    ) -> tuple[tuple[LoopKey, Pair], ...]:
+        if fired:
+            return ((key, self.cut(fired)),)
+        if not self.migration.erase_loops:
+            return ((key, pair),)
+        if key == stack[-1][0]:
+            return (*stack[:-1], (key, pair))
+        for depth, (seen, _) in enumerate(stack):
+            if seen == key:
+                return stack[: depth + 1]
+        return (*stack, (key, pair))
+
+    def replay(self, start: Iterable[Reading], items: Sequence[Item]) -> tuple[list[Reading], int]:
+        """Follow a whole trace. Returns the readings at its end and the number of items explained:
+        fewer than `len(items)` where the source could not explain one (then the readings are those
+        before it)."""
+        readings = list(start)
+        for i, item in enumerate(items):
+            after = self.advance(readings, item)
+            if not after:
+                return readings, i
+            readings = after
+        return readings, len(items)
+
+    def loop_key(self, version: int, state: State) -> LoopKey:
+        """What makes two source states the same for loops: paths, kinds and remembered history, so
+        that they compare across versions."""
+        found = self._keys.get((version, state))
+        if found is None:
+            if len(self._keys) >= MAX_MEMO:
+                self._keys.clear()
+            d = self.sources[version]
+            nodes = tuple((n.path, n.kind) for n in d.nodes_in(state.configuration))
+            history = tuple((d.nodes[h].path, tuple(n.path for n in d.nodes_in(v))) for h, v in state.history)
+            found = self._keys[(version, state)] = (nodes, history)
+        return found
+
+    # --- every path ---
+
+    def reachable(self) -> Reach:
+        """All (source, target) pairs that some history leads to (apv.md section 5, last part)."""
+        first: dict[Node, tuple[Node, str] | None] = {}
+        for r in self.start():
+            pair = replace(r.pair, bare=False)
+            facts = r.facts if self.migration.resume else ()
+            keys = (r.stack[-1][0],) if self.migration.erase_loops else ()
+            first[(r.source, facts, pair, keys)] = None
+        limit = MAX_PATHS if self.migration.erase_loops else MAX_REACHABLE
+        events = self.events(self.index)
+        pending = deque(first)
+        while pending:
+            node = pending.popleft()
+            for event in events:
+                for after in self._successors(node, event):
+                    if after not in first:
+                        if len(first) >= limit:
+                            return Reach(first, limit)
+                        first[after] = (node, event)
+                        pending.append(after)
+        return Reach(first, 0)
+
+    def _successors(self, node: Node, event: str) -> Iterable[Node]:
+        source, facts, pair, keys = node
+        for step in self.source_steps(self.index, source, Event(event)):
+            after_facts, fired = self.anchors.step(facts, step.letters) if facts else (facts, "")
+            key = self.loop_key(self.index, step.state)
+            if keys and not fired and key != keys[-1] and key in keys:
+                continue  # a loop: erased, so it leads nowhere new
+            for there in self.target_steps(self.index, pair, step):
+                after = self.cut(fired) if fired else replace(there, retired=frozenset())
+                if not keys or key == keys[-1]:
+                    after_keys = keys
+                else:
+                    after_keys = (*keys, key)
+                if fired and keys:
+                    after_keys = (key,)
+                yield (step.state, after_facts, replace(after, bare=False), after_keys)
+
+
+Node = tuple[State, Facts, Pair, tuple[LoopKey, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The pairs reachable without looking at any history, each with the step that first led there;
+    `bound` is the limit the search stopped at, or 0 where it is complete."""
+
+    first: dict[Node, tuple[Node, str] | None]
+    bound: int
+
+    def by_configuration(self) -> dict[int, list[Node]]:
+        """The nodes found, by the source's configuration."""
+        found: dict[int, list[Node]] = {}
+        for node in self.first:
+            found.setdefault(node[0].configuration, []).append(node)
+        return found
+
+    def path_to(self, node: Node) -> list[str]:
+        """A shortest history that leads to a node, as event types."""
+        path: list[str] = []
+        came = self.first[node]
+        while came is not None:
+            path.append(came[1])
+            came = self.first[came[0]]
+        return path[::-1]
+
+
+# --- helpers -----------------------------------------------------------------------------------------
+
+
+def _node(d: Definition, path: Path) -> StateNode:
+    node = d.node(path)
+    if node is None:
+        raise StepError(f"{d.label} has no state '{'.'.join(path)}'")
+    return node
+
+
+def _value(d: Definition, text: str) -> int | None:
+    """The configuration of a state value given as JSON."""
+    return configuration_of(d, json.loads(text)) if text else None
+
+
+def _by_hand(d: Definition, text: str) -> int | None:
+    """A state set by hand: a complete state value, or a path that is entered by default."""
+    value = json.loads(text)
+    configuration = configuration_of(d, value)
+    if configuration is None and isinstance(value, str):
+        node = d.by_path.get((value,)) or d.by_path.get(split_path(value))
+        if node is not None and d.nodes[node].kind != "history":
+            configuration = enter_by_default(d, d.nodes[node])
+    return configuration
+
+
+def _same_history(before: Definition, after: Definition, history: HistoryValue) -> HistoryValue:
+    """Remembered history carried across versions by path, where both have it."""
+    found = []
+    for index, remembered in history:
+        there = after.by_path.get(before.nodes[index].path)
+        nodes = [after.by_path.get(n.path) for n in before.nodes_in(remembered)]
+        if there is not None and after.nodes[there].kind == "history" and None not in nodes:
+            found.append((there, sum(1 << n for n in nodes if n is not None)))
+    return tuple(sorted(found))
+
+
+def normalised(d: Definition, state: State) -> State:
+    """The state without remembered values equal to default entry, which count as none (section 3)."""
+    if not state.history:
+        return state
+    kept = tuple((h, nodes) for h, nodes in state.history if not _is_default(d, h, nodes))
+    return state if len(kept) == len(state.history) else replace(state, history=kept)
+
+
+def _is_default(d: Definition, history: int, remembered: int) -> bool:
+    parent = d.nodes[d.nodes[history].parent]
+    by_default = remembered_entry(d, parent, d.nodes[history].default)
+    return by_default == remembered_entry(d, parent, tuple(n.index for n in d.nodes_in(remembered)))
