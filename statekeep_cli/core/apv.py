@@ -17,7 +17,7 @@ from statekeep_cli.core.anchors import Facts
 from statekeep_cli.core.decision import Decision, Hazard, Landing, Place
 from statekeep_cli.core.graph import Graph
 from statekeep_cli.core.migration import Predicate, Route, same_version
-from statekeep_cli.core.model import Definition, Path, Version, canonical, join_path
+from statekeep_cli.core.model import Definition, Path, Version, canonical, join_path, value_text
 from statekeep_cli.core.placement import (
     Placed,
     Refused,
@@ -155,11 +155,11 @@ class Deployment:
         return Place(
             definition if definition is not None else single.id if single else "",
             version if version is not None else single.version if single else "",
-            canonical(state),
+            value_text(state),
         )
 
     def place(self, d: Definition, configuration: int) -> Place:
-        return Place(d.id, d.version, canonical(state_value(d, configuration)))
+        return Place(d.id, d.version, value_text(state_value(d, configuration)))
 
     # --- where traces end ---
 
@@ -546,7 +546,7 @@ class _Decider:
             self.deployment.place(self.source, self.case.configuration),
             None if placed is None else self.deployment.place(self.target, placed.configuration),
             tuple(
-                Landing(canonical(state_value(self.target, c)), stuck or None) for c, stuck in self.landings
+                Landing(value_text(state_value(self.target, c)), stuck or None) for c, stuck in self.landings
             ),
             tuple(held),
             hazards,

@@ -173,6 +173,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def value_text(value: StateValue) -> str:
+    """A state value as JSON, its regions in document order."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
 def digest(value: Any) -> str:
     # Key order is document order in a statechart and decides between regions: it is kept.
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
@@ -205,7 +210,7 @@ def guard_of(config: Mapping[str, Any]) -> Guard | None:
     return Guard(str(raw["type"]), "" if params is None else canonical(params))
 
 
-class _Builder:
+class Builder:
     """Two passes, as in XState: first the tree and its ids, then the transitions between them."""
 
     def __init__(self, config: Mapping[str, Any]):
@@ -217,6 +222,7 @@ class _Builder:
         self.ids: list[str] = []
         self.by_path: dict[Path, int] = {}
         self.by_id: dict[str, int] = {}
+        self.duplicates: list[DefinitionError] = []  # ids used twice; the first keeps its id
         self._number(config, (), -1, ())
 
     def _number(
@@ -233,14 +239,15 @@ class _Builder:
             index = len(self.raw)
             node_id = self.machine_id if not path else str(config.get("id") or self._default_id(path))
             if node_id in self.by_id:
-                raise DefinitionError((*pointer, "id"), f"the id '{node_id}' is used twice")
+                message = f"the id '{node_id}' is used twice"
+                self.duplicates.append(DefinitionError((*pointer, "id"), message))
             self.raw.append(config)
             self.pointers.append(pointer)
             self.paths.append(path)
             self.parents.append(parent)
             self.ids.append(node_id)
             self.by_path[path] = index
-            self.by_id[node_id] = index
+            self.by_id.setdefault(node_id, index)
             for key, child in reversed((config.get("states") or {}).items()):
                 stack.append((child or {}, (*path, key), index, (*pointer, "states", key)))
 
@@ -402,7 +409,9 @@ def build(config: Mapping[str, Any], migration: Mapping[str, Any] | None = None)
     Raises `DefinitionError`, with a pointer, for what cannot be resolved: an unknown target, a
     compound state without its initial one, an id used twice.
     """
-    builder = _Builder(config)
+    builder = Builder(config)
+    if builder.duplicates:
+        raise builder.duplicates[0]
     count = len(builder.raw)
     children: list[list[int]] = [[] for _ in range(count)]
     for index in range(1, count):

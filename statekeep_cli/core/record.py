@@ -16,7 +16,7 @@ from statekeep_cli.core.alphabet import is_internal
 from statekeep_cli.core.apv import Case, Deployment, Ends, history_of
 from statekeep_cli.core.context import Contexts
 from statekeep_cli.core.decision import Decision
-from statekeep_cli.core.replay import Event, Item, Manual, Migrated, Reading
+from statekeep_cli.core.replay import Event, Item, Manual, Migrated
 from statekeep_cli.core.semantics import configuration_of
 from statekeep_cli.core.trace import Actor, origin_of, snapshot_of
 from statekeep_cli.core.trace import Item as RecordedItem
@@ -58,13 +58,14 @@ def decoded(raw: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A record that is to be routed: its case, the readings its trace starts with, and its items.
+    """A record that is to be routed: its case, where its trace begins, and the trace's items.
 
-    `start` is empty where the trace cannot even begin; `why` says so.
+    `begin` is (version, configuration): a source's index, and the origin's configuration or -1 for
+    that source's own start. None where the trace cannot even begin; `why` says so.
     """
 
     case: Case
-    start: tuple[Reading, ...]
+    begin: tuple[int, int] | None
     items: tuple[Item, ...]
     why: str = ""
 
@@ -84,8 +85,8 @@ class Intake:
         lane, configuration = admitted
         items = tuple(items_of(actor.history)) if actor.history is not None else ()
         case = self.case(lane, configuration, actor)
-        start, why = self.start(lane, actor, items)
-        return Opened(case, tuple(start), items, why)
+        begin, why = self.begin(lane, actor, items)
+        return Opened(case, begin, items, why)
 
     def case(self, lane: int, configuration: int, actor: Actor[Any, Any]) -> Case:
         """Everything but the trace."""
@@ -114,41 +115,38 @@ class Intake:
             trace = "complete"
         return Case(lane, configuration, trace, schemas, context_error, history, children, lost)  # type: ignore[arg-type]
 
-    def start(self, lane: int, actor: Actor[Any, Any], items: Sequence[Item]) -> tuple[list[Reading], str]:
-        """The readings a trace begins with, or why it cannot begin."""
+    def begin(
+        self, lane: int, actor: Actor[Any, Any], items: Sequence[Item]
+    ) -> tuple[tuple[int, int] | None, str]:
+        """Where a trace begins (see `Opened`), or why it cannot."""
         deployment = self.deployment
         at = deployment.lanes[lane]
         if actor.history is None:
-            return [], ""
-        unknown = [
-            v
-            for i in items
-            if isinstance(i, Migrated)
-            for v in (i.from_version, i.to_version)
-            if v is not None and at.version_index(v) is None
-        ]
-        if unknown:
-            return [], f"its history passes through version {unknown[0]}, which was not given"
+            return None, ""
+        markers = [i for i in items if isinstance(i, Migrated)]
+        for version in (v for m in markers for v in (m.from_version, m.to_version) if v is not None):
+            if at.version_index(version) is None:
+                return None, f"its history passes through version {version}, which was not given"
         if actor.origin:
             origin = origin_of.decode(bytes(actor.origin))
-            version = lane if origin.version is None else at.version_index(origin.version)
-            if version is None:
-                return [], f"its history begins in version {origin.version}, which was not given"
-            configuration = configuration_of(deployment.sources[version], decoded(origin.state))
+            index = lane if origin.version is None else at.version_index(origin.version)
+            if index is None:
+                return None, f"its history begins in version {origin.version}, which was not given"
+            configuration = configuration_of(deployment.sources[index], decoded(origin.state))
             if configuration is None:
-                label = deployment.sources[version].label
-                return [], f"its history begins in a state that {label} does not have"
-            return at.start_at(version, configuration), ""
-        first = next((i for i in items if isinstance(i, Migrated)), None)
-        begins = lane if first is None or first.from_version is None else at.version_index(first.from_version)
-        readings = at.start_in(lane if begins is None else begins)
-        return readings, "" if readings else f"{at.source.label} never comes to rest at its start"
+                label = deployment.sources[index].label
+                return None, f"its history begins in a state that {label} does not have"
+            return (index, configuration), ""
+        first = markers[0].from_version if markers else None
+        index = lane if first is None else at.version_index(first)
+        return (lane if index is None else index, -1), ""
 
     def ends(self, opened: Opened) -> Ends:
         """Where the trace may have ended, by the general form."""
         case = opened.case
         if case.trace == "none":
             return self.deployment.ends_without_history(case.lane, case.configuration)
-        if not opened.start:
+        if opened.begin is None:
             return Ends((), opened.why)
-        return self.deployment.ends(case, list(opened.start), opened.items)
+        start = self.deployment.lanes[case.lane].start(opened.begin)
+        return self.deployment.ends(case, start, opened.items)

@@ -149,6 +149,7 @@ class Lane:
         self._source_memo: dict[tuple[int, State, Item], tuple[SourceStep, ...]] = {}
         self._target_memo: dict[tuple[str, State, tuple[tuple[Guard, bool], ...], bool], tuple[tuple[str, State], ...]] = {}
         self._keys: dict[tuple[int, State], LoopKey] = {}
+        self._starts: dict[tuple[int, int], list[Reading]] = {}
 
     # --- the source side ---
 
@@ -271,11 +272,17 @@ class Lane:
 
     # --- whole traces ---
 
-    def start(self) -> list[Reading]:
-        """The readings before the first item of a complete trace, in this lane's own version."""
-        return self.start_in(self.index)
+    def start(self, begin: tuple[int, int]) -> list[Reading]:
+        """The readings before the first item: (version, -1) begins where that source starts,
+        (version, configuration) at an `origin`."""
+        if begin not in self._starts:
+            version, configuration = begin
+            self._starts[begin] = (
+                self._start_in(version) if configuration < 0 else self._start_at(version, configuration)
+            )
+        return self._starts[begin]
 
-    def start_in(self, version: int) -> list[Reading]:
+    def _start_in(self, version: int) -> list[Reading]:
         d = self.sources[version]
         found: dict[Reading, None] = {}
         for o in initial_outcomes(d)[0]:
@@ -292,8 +299,8 @@ class Lane:
                 found[Reading(version, source, facts, ((self.loop_key(version, source), pair),))] = None
         return list(found)
 
-    def start_at(self, version: int, configuration: int) -> list[Reading]:
-        """The reading after an `origin`: the target side is nowhere until an anchor point."""
+    def _start_at(self, version: int, configuration: int) -> list[Reading]:
+        """After an `origin` the target side is nowhere until an anchor point."""
         source = State(configuration)
         letters = self.anchors.letters(None, None, False, (self.sources[version], configuration))
         facts, fired = self.anchors.step(self.anchors.start, letters)
@@ -362,7 +369,7 @@ class Lane:
     def reachable(self) -> Reach:
         """All (source, target) pairs that some history leads to (apv.md section 5, last part)."""
         first: dict[Node, tuple[Node, str] | None] = {}
-        for r in self.start():
+        for r in self.start((self.index, -1)):
             pair = replace(r.pair, bare=False)
             facts = r.facts if self.migration.resume else ()
             keys = (r.stack[-1][0],) if self.migration.erase_loops else ()

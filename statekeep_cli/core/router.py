@@ -1,0 +1,599 @@
+"""The router: lazily built tables in the native core, filled by the compiler (apv.md section 9).
+
+Only this module knows `statekeep_cli._native`. A batch of actors is encoded (a symbol per trace item,
+a head for everything else an actor brings) and led through the tables in one native call. Where an
+entry is missing, the router walks that actor's trace itself, adds every entry the trace needs, and
+routes again. Past their limits the tables are flushed and rebuilt; decisions do not change.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from statekeep_cli._native import ffi, lib
+from statekeep_cli.core.alphabet import is_internal
+from statekeep_cli.core.anchors import Facts, Letters
+from statekeep_cli.core.apv import Deployment, Ends, FollowMore, describe_end, describe_gap
+from statekeep_cli.core.decision import Decision
+from statekeep_cli.core.record import Intake, Opened, item_of
+from statekeep_cli.core.replay import Event, Item, Lane, Migrated, Pair, Reading, TooWide
+from statekeep_cli.core.semantics import State
+from statekeep_cli.core.trace import Actor, Symbols
+from statekeep_cli.core.trace import Item as RecordedItem
+
+PENDING: int = lib.SK_PENDING
+OPEN: int = lib.SK_OPEN
+SPLIT: int = lib.SK_SPLIT
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large the tables may grow before they are flushed. Entries, except `words` (of 8 bytes)."""
+
+    positions: int = 1 << 15
+    words: int = 1 << 22
+    facts: int = 1 << 12
+    steps: int = 1 << 9
+    hashed: int = 1 << 17
+    heads: int = 1 << 16
+    decisions: int = 1 << 16
+    misses: int = 1 << 8
+    open_traces: int = 1 << 14
+
+
+class Full(Exception):
+    """The tables have no room for another entry."""
+
+
+# --- positions -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Simple:
+    """One source state with the target sides that go with it; the facts are the table's own."""
+
+    lane: int
+    version: int
+    source: State
+    pairs: frozenset[Pair]
+
+
+@dataclass(frozen=True, slots=True)
+class General:
+    """Several readings of the source, each with its facts."""
+
+    lane: int
+    readings: frozenset[tuple[int, State, Facts, Pair]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The source cannot explain the trace (or it has too many readings); nothing leads on from here."""
+
+    lane: int
+    detail: str
+    too_wide: bool = False
+
+
+Position = Simple | General | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """One batch, decided: `decisions[ids[i]]` is the decision of actor i, `counts` how many got it."""
+
+    ids: array[int]
+    counts: dict[int, int]
+    decisions: Sequence[Decision]
+
+    def __getitem__(self, index: int) -> Decision:
+        return self.decisions[self.ids[index]]
+
+
+class _Tables:
+    """The native tables and what their numbers stand for; forgotten together when flushed."""
+
+    def __init__(self, router: Router, limits: Limits, symbols: int):
+        self.router = router
+        self.erase = router.erase
+        positions = max(2, min(limits.positions, limits.words // (symbols + 2)))
+        facts = max(2, min(limits.facts, limits.words // (limits.steps + 1)))
+        sizes = ffi.new(
+            "sk_limits *",
+            {
+                "positions": positions,
+                "symbols": symbols,
+                "steps": limits.steps,
+                "facts": facts,
+                "heads": limits.heads,
+                "decisions": limits.decisions,
+                "loops": positions,
+                "sparse": limits.hashed,
+                "splits": limits.hashed,
+                "cuts": limits.hashed,
+                "decided": limits.hashed,
+                "erase": int(self.erase),
+            },
+        )
+        error = ffi.new("sk_error *")
+        self.native = self._own(lib.sk_tables_new(sizes, error), lib.sk_tables_free, error)
+        self.scratch = self._own(lib.sk_scratch_new(self.native, limits.misses, error), lib.sk_scratch_free, error)
+        self.max_facts, self.max_steps = facts, limits.steps
+        self.positions: list[Position] = []
+        self.position_ids: dict[Position, int] = {}
+        self.loops: dict[Any, int] = {}
+        self.facts: list[tuple[int, Facts]] = [(-1, ())]  # 0: the facts are in the position
+        self.fact_ids: dict[tuple[int, Facts], int] = {}
+        self.steps: list[Letters] = [Letters()]  # 0: changes no facts
+        self.step_ids: dict[Letters, int] = {Letters(): 0}
+        self.cuts: list[tuple[int, str]] = [(-1, "")]  # 0: none
+        self.cut_ids: dict[tuple[int, str], int] = {}
+        self.heads = 0
+        self._a = ffi.new("uint32_t *")
+        self._b = ffi.new("uint32_t *")
+
+    @staticmethod
+    def _own(pointer: Any, free: Any, error: Any) -> Any:
+        if pointer == ffi.NULL:
+            raise MemoryError(ffi.string(error.message).decode())
+        return ffi.gc(pointer, free)
+
+    # numbers
+
+    def position(self, p: Position) -> int:
+        found = self.position_ids.get(p)
+        if found is None:
+            found = len(self.positions)
+            loop = 0
+            if self.erase:
+                lane = self.router.deployment.lanes[p.lane]
+                key: Any = lane.loop_key(p.version, p.source) if isinstance(p, Simple) else p
+                loop = self.loops.setdefault(key, len(self.loops))
+            _add(lib.sk_add_position(self.native, found, loop, isinstance(p, Lost)))
+            self.positions.append(p)
+            self.position_ids[p] = found
+        return found
+
+    def fact(self, lane: int, facts: Facts) -> int:
+        found = self.fact_ids.get((lane, facts))
+        if found is None:
+            found = len(self.facts)
+            if found >= self.max_facts:
+                raise Full
+            self.facts.append((lane, facts))
+            self.fact_ids[(lane, facts)] = found
+        return found
+
+    def step(self, letters: Letters) -> int:
+        found = self.step_ids.get(letters)
+        if found is None:
+            found = len(self.steps)
+            if found >= self.max_steps:
+                raise Full
+            self.steps.append(letters)
+            self.step_ids[letters] = found
+        return found
+
+    def cut(self, lane: int, anchor: str) -> int:
+        found = self.cut_ids.get((lane, anchor))
+        if found is None:
+            found = self.cut_ids[(lane, anchor)] = len(self.cuts)
+            self.cuts.append((lane, anchor))
+        return found
+
+    # entries: looked up, or compiled and added
+
+    def move(self, position: int, symbol: int) -> tuple[int, int]:
+        if lib.sk_get_move(self.native, position, symbol, self._a, self._b) == lib.SK_OK:
+            return self._a[0], self._b[0]
+        p, item = self.positions[position], self.router.item(symbol)
+        compiled = (p, Letters()) if item is None else self._compile(p, item)
+        if compiled is None:
+            after, step = 0, SPLIT
+        else:
+            after, step = self.position(compiled[0]), self.step(compiled[1])
+        _add(lib.sk_add_move(self.native, position, symbol, after, step))
+        return after, step
+
+    def _compile(self, p: Position, item: Item) -> tuple[Position, Letters] | None:
+        """Where an item leads; None where that depends on the facts of several readings."""
+        if isinstance(p, Lost):
+            return p, Letters()
+        lane = self.router.deployment.lanes[p.lane]
+        if isinstance(p, General):
+            return self._general(lane, [_reading(lane, *r) for r in p.readings], item), Letters()
+        steps = lane.source_steps(p.version, p.source, item)
+        if not steps:
+            reading = _reading(lane, p.version, p.source, (), next(iter(p.pairs)))
+            return Lost(p.lane, describe_gap(lane, [reading], item)), Letters()
+        first = steps[0]
+        alike = all((s.version, s.state, s.letters) == (first.version, first.state, first.letters) for s in steps)
+        # A loop may come back across a version change, where positions of the stack do not compare.
+        if not alike or (self.erase and isinstance(item, Migrated)):
+            return None
+        pairs = frozenset(x for s in steps for pair in p.pairs for x in lane.target_steps(p.version, pair, s))
+        return Simple(p.lane, first.version, first.state, pairs), first.letters
+
+    def _general(self, lane: Lane, readings: list[Reading], item: Item) -> Position:
+        try:
+            after = lane.advance(readings, item)
+        except TooWide:
+            return Lost(lane.index, "more readings of the trace than can be followed", True)
+        if not after:
+            return Lost(lane.index, describe_gap(lane, readings, item))
+        return General(lane.index, frozenset((r.version, r.source, r.facts, r.pair) for r in after))
+
+    def split(self, position: int, facts: int, symbol: int) -> int:
+        if lib.sk_get_split(self.native, position, facts, symbol, self._a) == lib.SK_OK:
+            return int(self._a[0])
+        p, item = self.positions[position], self.router.item(symbol)
+        assert isinstance(p, Simple) and item is not None
+        lane, known = self.router.deployment.lanes[p.lane], self.facts[facts][1]
+        readings = [_reading(lane, p.version, p.source, known, pair) for pair in p.pairs]
+        after = self.position(self._general(lane, readings, item))
+        _add(lib.sk_add_split(self.native, position, facts, symbol, after))
+        return after
+
+    def advance_facts(self, facts: int, step: int) -> tuple[int, int]:
+        if lib.sk_get_fact(self.native, facts, step, self._a, self._b) == lib.SK_OK:
+            return self._a[0], self._b[0]
+        lane, known = self.facts[facts]
+        after, fired = self.router.deployment.lanes[lane].anchors.step(known, self.steps[step])
+        fact = self.fact(lane, after)
+        cut = self.cut(lane, fired) if fired else 0
+        _add(lib.sk_add_fact(self.native, facts, step, fact, cut))
+        return fact, cut
+
+    def cut_at(self, position: int, cut: int) -> int:
+        if lib.sk_get_cut(self.native, position, cut, self._a) == lib.SK_OK:
+            return int(self._a[0])
+        p = self.positions[position]
+        assert isinstance(p, Simple)
+        lane, anchor = self.cuts[cut]
+        pair = self.router.deployment.lanes[lane].cut(anchor)
+        after = self.position(Simple(lane, p.version, p.source, frozenset((pair,))))
+        _add(lib.sk_add_cut(self.native, position, cut, after))
+        return after
+
+    def decision(self, position: int, facts: int, head: int) -> int:
+        if lib.sk_get_decision(self.native, position, facts, head, self._a) == lib.SK_OK:
+            return int(self._a[0])
+        opened = self.router.opened[head]
+        assert isinstance(opened, Opened)
+        if opened.case.trace == "none":
+            ends = self.router.deployment.ends_without_history(opened.case.lane, opened.case.configuration)
+        else:
+            ends = self._ends(self.positions[position], facts, opened)
+        decision = self.router.decision(self.router.deployment.decide(opened.case, ends))
+        _add(lib.sk_add_decision(self.native, position, facts, head, decision))
+        return decision
+
+    def _ends(self, p: Position, facts: int, opened: Opened) -> Ends:
+        if isinstance(p, Lost):
+            return Ends((), p.detail, p.too_wide)
+        lane = self.router.deployment.lanes[p.lane]
+        if isinstance(p, Simple):
+            readings = [_reading(lane, p.version, p.source, self.facts[facts][1], x) for x in p.pairs]
+        else:
+            readings = [_reading(lane, *r) for r in p.readings]
+        found = self.router.deployment.ends_of(p.lane, readings, opened.case.configuration)
+        return Ends(found) if found else Ends((), describe_end(lane, readings))
+
+    # heads
+
+    def add_heads(self) -> None:
+        """Enter the heads that the router knows and these tables do not."""
+        for head in range(self.heads, len(self.router.opened)):
+            opened = self.router.opened[head]
+            if isinstance(opened, Decision):
+                _add(lib.sk_add_decided_head(self.native, head, self.router.decision(opened)))
+            else:
+                position, facts = self._start(opened)
+                _add(lib.sk_add_head(self.native, head, position, facts))
+            self.heads = head + 1
+
+    def _start(self, opened: Opened) -> tuple[int, int]:
+        lane = opened.case.lane
+        if opened.begin is None:
+            return self.position(Lost(lane, opened.why)), 0
+        start = self.router.deployment.lanes[lane].start(opened.begin)
+        sides = {(r.version, r.source, r.facts) for r in start}
+        if len(sides) == 1:
+            version, source, facts = sides.pop()
+            pairs = frozenset(r.pair for r in start)
+            return self.position(Simple(lane, version, source, pairs)), self.fact(lane, facts)
+        readings = frozenset((r.version, r.source, r.facts, r.pair) for r in start)
+        return self.position(General(lane, readings)), 0
+
+    # a whole trace
+
+    def walk(self, symbols: Sequence[int], head: int) -> int:
+        """Lead one trace through the tables, adding what is missing. Returns its decision or OPEN."""
+        opened = self.router.opened[head]
+        if isinstance(opened, Decision):
+            return self.router.decision(opened)
+        position, facts = self._start(opened)
+        if self.erase and isinstance(self.positions[position], General):
+            return OPEN
+        stack = [position]
+        loops = [self._loop(position)]
+        for symbol in symbols:
+            after, step = self.move(position, symbol)
+            if step == SPLIT:
+                if self.erase:
+                    return OPEN
+                position, facts = self.split(position, facts, symbol), 0
+                continue
+            cut = 0
+            if step:
+                facts, cut = self.advance_facts(facts, step)
+            if cut:
+                position = self.cut_at(after, cut)
+                stack, loops = [position], [self._loop(position)]
+            elif self.erase:
+                loop = self._loop(after)
+                if loop in loops:
+                    depth = loops.index(loop)
+                    if depth == len(loops) - 1:
+                        stack[-1] = after
+                    del stack[depth + 1 :], loops[depth + 1 :]
+                else:
+                    stack.append(after)
+                    loops.append(loop)
+                position = stack[-1]
+            else:
+                position = after
+            if isinstance(self.positions[position], Lost):
+                break
+        return self.decision(position, facts, head)
+
+    def _loop(self, position: int) -> Any:
+        p = self.positions[position]
+        if not self.erase:
+            return 0
+        lane = self.router.deployment.lanes[p.lane]
+        return self.loops[lane.loop_key(p.version, p.source) if isinstance(p, Simple) else p]
+
+
+def _reading(lane: Lane, version: int, source: State, facts: Facts, pair: Pair) -> Reading:
+    return Reading(version, source, facts, ((lane.loop_key(version, source), pair),))
+
+
+def _add(status: int) -> None:
+    if status == lib.SK_FULL:
+        raise Full
+    if status != lib.SK_OK:
+        raise RuntimeError(f"the native tables refused an entry: {ffi.string(lib.sk_message(status)).decode()}")
+
+
+# --- the router ----------------------------------------------------------------------------------------
+
+
+class Router:
+    """Decides batches of actors for one deployment. Not shared between threads: it grows its tables.
+
+    `symbols` is the space of symbol codes that the reader of the actors uses.
+    """
+
+    def __init__(self, deployment: Deployment, symbols: Symbols | None = None, limits: Limits = Limits()):
+        self.deployment = deployment
+        self.intake = Intake(deployment)
+        self.erase = any(lane.migration.erase_loops for lane in deployment.lanes)
+        self.limits = limits
+        self.symbols = Symbols() if symbols is None else symbols
+        for name in event_names(deployment):
+            self.symbols.code(name)
+        self.dense = len(self.symbols) + 16
+        self.flushes = 0
+        self.decisions: list[Decision] = []
+        self._decision_ids: dict[Decision, int] = {}
+        self.opened: list[Decision | Opened] = []
+        self._head_ids: dict[Any, int] = {}
+        self._heads_of_records: dict[Any, int] = {}
+        self._items: dict[int, Item | None] = {}
+        self._recorded: dict[tuple[str | None, bytes], int] = {}
+        self._open_traces: dict[tuple[int, bytes], int] = {}
+        self._generation = self.symbols.generation
+        self._look_closer = any(
+            self.intake.contexts.needed_by(lane.migration) for lane in deployment.lanes
+        )
+        self.tables = _Tables(self, limits, self.dense)
+
+    # numbers
+
+    def decision(self, decision: Decision) -> int:
+        found = self._decision_ids.get(decision)
+        if found is None:
+            found = len(self.decisions)
+            if found >= self.limits.decisions:
+                raise Full
+            self.decisions.append(decision)
+            self._decision_ids[decision] = found
+        return found
+
+    def item(self, symbol: int) -> Item | None:
+        """The trace item a symbol stands for; None for what is part of a macrostep."""
+        if symbol not in self._items:
+            key = self.symbols.keys[symbol]
+            if isinstance(key, str):
+                self._items[symbol] = None if is_internal(key) else Event(key)
+            else:
+                self._items[symbol] = key  # type: ignore[assignment]
+        return self._items[symbol]
+
+    def _code(self, recorded: Any) -> int:
+        """The symbol of one trace item that is more than an event type."""
+        if isinstance(recorded, str):
+            return self.symbols.code(recorded)
+        if recorded.type in ("migrated", "manual"):
+            return self.symbols.code(item_of(recorded))
+        key = (recorded.type, bytes(recorded.state))
+        found = self._recorded.get(key)
+        if found is None:
+            item = item_of(recorded)
+            plain = isinstance(item, Event) and not item.state and item.type is not None
+            found = self.symbols.code(recorded.type if item is None or plain else item)
+            self._recorded[key] = found
+        return found
+
+    def trace(self, history: Sequence[Any]) -> bytes:
+        """A trace as symbols, 32 bits each, in native order."""
+        if not history:
+            return b""
+        try:
+            return b"".join([item.type for item in history])
+        except (AttributeError, TypeError):
+            return array("I", [self._code(item) for item in history]).tobytes()
+
+    # heads
+
+    def head(self, actor: Actor[Any, Any]) -> int:
+        """The number of what an actor brings besides its trace."""
+        history = actor.history
+        alone = not (self._look_closer or actor.snapshot or actor.origin)
+        if alone and not (history and _has_markers(history)):
+            key = (actor.definition, actor.version, actor.status, bytes(actor.state), history is None)
+            found = self._heads_of_records.get(key)
+            if found is None:
+                found = self._heads_of_records[key] = self._open(actor)
+            return found
+        return self._open(actor)
+
+    def _open(self, actor: Actor[Any, Any]) -> int:
+        opened = self.intake.open(actor)
+        if isinstance(opened, Opened):
+            opened = replace(opened, items=())  # the items are the trace's
+        found = self._head_ids.get(opened)
+        if found is None:
+            found = self._head_ids[opened] = len(self.opened)
+            self.opened.append(opened)
+        return found
+
+    # routing
+
+    def route(self, actors: Sequence[Actor[Any, Any]]) -> Routed:
+        """Decide a batch. The result's ids are good until the next call."""
+        self._make_room(len(actors))
+        traces = [b"" if a.history is None else self.trace(a.history) for a in actors]
+        heads = array("I", [self.head(a) for a in actors])
+        return self._route(traces, heads, lambda i: actors[i])
+
+    def _make_room(self, actors: int) -> None:
+        fresh = self.symbols.generation != self._generation
+        crowded = max(len(self.decisions), len(self.opened)) + actors >= min(self.limits.decisions, self.limits.heads)
+        if not (fresh or crowded):
+            return
+        self._generation = self.symbols.generation
+        self.decisions, self._decision_ids = [], {}
+        self.opened, self._head_ids, self._heads_of_records = [], {}, {}
+        self._items, self._recorded, self._open_traces = {}, {}, {}
+        for name in event_names(self.deployment):
+            self.symbols.code(name)
+        self.flush()
+
+    def flush(self) -> None:
+        """Start the tables afresh. Heads and decisions keep their numbers."""
+        self.flushes += 1
+        self._open_traces = {}
+        self.tables = _Tables(self, self.limits, self.dense)
+        self.tables.add_heads()
+
+    def _route(self, traces: list[bytes], heads: array[int], actor: Callable[[int], Actor[Any, Any]]) -> Routed:
+        n = len(traces)
+        symbols = b"".join(traces)
+        lengths = array("Q", [0, *(len(t) >> 2 for t in traces)])
+        for i in range(n):
+            lengths[i + 1] += lengths[i]
+        ids = array("I", [PENDING]) * n
+        counts = array("Q", [0]) * self.limits.decisions
+        misses = ffi.new("sk_miss[]", self.limits.misses)
+        batch = ffi.new("sk_batch *")
+        batch.actors, batch.symbol_count = n, len(symbols) >> 2
+        batch.symbols = ffi.cast("const uint32_t *", ffi.from_buffer(symbols))
+        batch.offsets = ffi.cast("const uint64_t *", ffi.from_buffer(lengths))
+        batch.heads = ffi.cast("const uint32_t *", ffi.from_buffer(heads))
+        batch.decisions = ffi.cast("uint32_t *", ffi.from_buffer(ids))
+        batch.counts, batch.count_room = ffi.cast("uint64_t *", ffi.from_buffer(counts)), len(counts)
+        batch.misses, batch.miss_room = misses, self.limits.misses
+        result = ffi.new("sk_result *")
+        while True:
+            self._attempt(self.tables.add_heads)
+            if lib.sk_route(self.tables.native, self.tables.scratch, batch, result) != lib.SK_OK:
+                raise RuntimeError(ffi.string(result.message).decode())
+            if result.pending == 0:
+                break
+            for i in range(result.misses):
+                at = misses[i].actor
+                if ids[at] == PENDING:
+                    found = self._walk(traces[at], heads[at])
+                    if found is not None:
+                        ids[at] = found
+                        if found != OPEN:
+                            counts[found] += 1
+        if result.open or OPEN in ids:
+            for i in range(n):
+                if ids[i] == OPEN:
+                    ids[i] = self._by_general_form(traces[i], heads[i], actor(i))
+                    counts[ids[i]] += 1
+        return Routed(ids, {d: counts[d] for d in range(len(self.decisions)) if counts[d]}, self.decisions)
+
+    def _attempt(self, fill: Callable[[], None]) -> None:
+        try:
+            fill()
+        except Full:
+            self.flush()
+
+    def _walk(self, trace: bytes, head: int) -> int | None:
+        """Fill in what one trace needs. None: route it again; else its decision (or OPEN)."""
+        symbols = memoryview(trace).cast("I")
+        for _ in range(2):
+            try:
+                return self.tables.walk(symbols, head)
+            except Full:
+                self.flush()
+            except FollowMore as more:
+                self.deployment.follow(more.lane, more.paths)
+                self.flush()
+                return None
+        return OPEN  # one trace alone needs more room than there is
+
+    def _by_general_form(self, trace: bytes, head: int, actor: Actor[Any, Any]) -> int:
+        key = (head, trace)
+        found = self._open_traces.get(key)
+        if found is None:
+            if len(self._open_traces) >= self.limits.open_traces:
+                self._open_traces.clear()
+            found = self._open_traces[key] = self.decision(self.decide(actor))
+        return found
+
+    def decide(self, actor: Actor[Any, Any]) -> Decision:
+        """One actor by the general form, without tables."""
+        while True:
+            opened = self.intake.open(actor)
+            if isinstance(opened, Decision):
+                return opened
+            try:
+                return self.deployment.decide(opened.case, self.intake.ends(opened))
+            except FollowMore as more:
+                self.deployment.follow(more.lane, more.paths)
+                self.flush()
+
+
+def event_names(deployment: Deployment) -> list[str]:
+    """Every event type the definitions spell out, in a fixed order."""
+    names = {d for s in (*deployment.sources, deployment.target) for d in s.descriptors() if not d.endswith("*")}
+    for lane in deployment.lanes:
+        names |= set(lane.migration.rename_events)
+    return sorted(names)
+
+
+def _has_markers(history: Sequence[Any]) -> bool:
+    return isinstance(history[0], RecordedItem) and any(
+        isinstance(i, RecordedItem) and i.type == "migrated" for i in history
+    )
+
+
+__all__ = ["Limits", "Routed", "Router"]
