@@ -89,12 +89,14 @@ def events_of(source: Definition, target: Definition, m: Migration) -> tuple[str
     if not wild:
         return tuple(sorted(exact))
     back = {new: old for old, new in m.rename_events.items()}
-    known = {back.get(d, d) for d in target.descriptors() if not d.endswith("*") and not is_internal(d)}
+    # Derived event types of the target are none that the source could have seen.
+    ordinary = {d for d in target.descriptors() if not d.startswith("xstate.")}
+    known = {back.get(d, d) for d in ordinary if not d.endswith("*")}
     known |= set(m.rename_events)
     for d in wild:
         exact.add(FRESH if d == "*" else d[:-1] + FRESH)
         exact |= {e for e in known if matches(d, e)}
     # A partial wildcard of the target tells apart events that the source's wildcard does not.
-    partial = {d[:-1] + FRESH for d in target.descriptors() if d.endswith(".*")}
+    partial = {d[:-1] + FRESH for d in ordinary if d.endswith(".*")}
     exact |= {e for e in partial if any(matches(d, e) for d in wild)}
     return tuple(sorted(exact))

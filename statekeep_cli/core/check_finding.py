@@ -31,6 +31,8 @@ CODES: dict[str, Code] = {
     "SK004": Code(_E, "the file is too large, too deep, or its aliases expand to too much"),
     "SK005": Code(_E, "a mapping has the same key twice"),
     "SK006": Code(_E, "routing metadata is given in two places"),
+    "SK007": Code(_E, "more findings than are worth showing"),
+    "SK008": Code(_E, "more states than a definition may have"),
     "SK010": Code(_E, "a key that does not exist here"),
     "SK011": Code(_E, "a key that is required is missing"),
     "SK012": Code(_E, "a value of the wrong type"),
@@ -96,7 +98,7 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     if same:
         return same
     # difflib is quadratic in the length of what it compares
-    near = difflib.get_close_matches(name[:100], [n for n in known if len(n) <= 100], 1, 0.6)
+    near = difflib.get_close_matches(name[:100], [n for n in known if len(n) <= 100][:1000], 1, 0.6)
     return near[0] if near else None
 
 

@@ -15,7 +15,7 @@ _MOVES = ("on", "after", "always", "invoke", "onDone")
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One written transition: `pointer` is where it stands, `config` its mapping (None: a bare target)."""
+    """One written transition and where it stands; `bare`: just a target, without a mapping."""
 
     pointer: Pointer
     config: Mapping[str, Any]
@@ -32,41 +32,34 @@ class Candidate:
             yield (*self.pointer, "target"), str(target)
 
     @property
-    def guarded(self) -> bool:
-        return self.config.get("guard") is not None or self.config.get("cond") is not None
+    def guard(self) -> str | None:
+        """Its guard's name."""
+        raw = self.config.get("guard", self.config.get("cond"))
+        return raw.get("type") if isinstance(raw, Mapping) else raw
 
 
-def check_statechart(builder: Builder, cut: frozenset[Pointer]) -> list[Finding]:
+def check_statechart(builder: Builder, cut: frozenset[Pointer]) -> Iterator[Finding]:
     """Kinds, initial states, ids, targets, descriptors and guards of a config of the right shape."""
-    findings = [
-        Finding("SK023", e.pointer, e.message, "ids are unique; default ids are the path after the machine's id")
-        for e in builder.duplicates
-    ]
-    guards: dict[str, None] = {}
+    guards: dict[str, Pointer] = {}
+    for error in builder.duplicates:
+        hint = "ids are unique; without one, a state's id is its path after the machine's"
+        yield Finding("SK023", error.pointer, error.message, hint)
     for index, raw in enumerate(builder.raw):
-        findings += _node(builder, index, cut)
+        yield from _node(builder, index, cut)
         for candidates in transitions_of(raw, builder.pointers[index]):
-            findings += _candidates(builder, index, candidates)
+            yield from _candidates(builder, index, candidates)
             for candidate in candidates:
-                guard = candidate.config.get("guard", candidate.config.get("cond"))
-                name = guard.get("type") if isinstance(guard, Mapping) else guard
-                if isinstance(name, str):
-                    guards[name] = None
+                if candidate.guard is not None:
+                    guards.setdefault(candidate.guard, (*candidate.pointer, "guard" if "guard" in candidate.config else "cond"))
     if guards:
-        findings.append(
-            Finding(
-                "SK032",
-                (),
-                f"the bodies of {_count(len(guards), 'guard')} are code and stay invisible: {listed(guards)}",
-                "outcomes are taken from history, where names agree; guards written inline are lost by "
-                "JSON.stringify without a trace, so name them",
-            )
+        one = len(guards) == 1
+        said = "the body of 1 guard is" if one else f"the bodies of {len(guards)} guards are"
+        yield Finding(
+            "SK032",
+            next(iter(guards.values())),
+            f"{said} code and {'stays' if one else 'stay'} invisible: {listed(guards)}",
+            "name every guard: one written inline is lost by JSON.stringify without a trace",
         )
-    return findings
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def transitions_of(raw: Mapping[str, Any], pointer: Pointer) -> Iterator[list[Candidate]]:
@@ -127,7 +120,7 @@ def _node(builder: Builder, index: int, cut: frozenset[Pointer]) -> Iterator[Fin
                     "SK030",
                     (*pointer, key),
                     f"{name} is final and has '{key}'",
-                    "an actor that is done takes no event; remove it, or the type",
+                    "a final state is an end; remove it, or the type",
                     "key",
                 )
     for descriptor in raw.get("on") or {}:
@@ -220,7 +213,7 @@ def _candidates(builder: Builder, index: int, candidates: list[Candidate]) -> It
             except DefinitionError as error:
                 yield Finding("SK020", at, error.message, _meant(builder, index, target))
         yield from _together(builder, candidate, resolved)
-        if i + 1 < len(candidates) and not candidate.guarded:
+        if i + 1 < len(candidates) and candidate.guard is None:
             yield Finding(
                 "SK028",
                 candidates[i + 1].pointer,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from statekeep_cli.core.check_finding import Finding, Pointer, closest, listed
@@ -48,6 +49,7 @@ _UNKNOWN = {
 # Lists whose items are looked at one by one, so that a hole in them may stay.
 _HOLES = {"routes", "accept", "all", "any", "none", "sequence", "always", "onDone", "onError", "onSnapshot"}
 _ROUNDS = 5
+MAX_ERRORS = 1_000  # of one file; each costs a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,11 @@ def check_structure(config: Any, schema: dict[str, Any]) -> Structure:
     cut: set[Pointer] = set()
     rest = config
     for turn in range(_ROUNDS):
-        errors = [e for e in validator.iter_errors(rest) if tuple(e.instance_path) not in cut]
+        errors = [
+            e
+            for e in islice(validator.iter_errors(rest), MAX_ERRORS)
+            if tuple(e.instance_path) not in cut
+        ]
         if not errors:
             return Structure(tuple(findings), rest, frozenset(cut))
         meant: set[Pointer] = set()

@@ -26,8 +26,9 @@ def item_of(recorded: Any) -> Item | None:
     """One trace item; None for what is part of a macrostep (`xstate.init`, `xstate.done.state.*`)."""
     if isinstance(recorded, str):
         return None if is_internal(recorded) else Event(recorded)
-    if not isinstance(recorded, RecordedItem):  # an event type the decoder has interned
-        return item_of(recorded.value)
+    if not isinstance(recorded, RecordedItem):  # an event whose type the decoder knows as a letter
+        name: str = recorded.type.value
+        return item_of(name)
     kind = recorded.type
     if kind == "migrated":
         before, after = origin_of.decode(recorded.origin), origin_of.decode(recorded.to)
@@ -90,12 +91,7 @@ class Intake:
 
     def case(self, lane: int, configuration: int, actor: Actor[Any, Any]) -> Case:
         """Everything but the trace."""
-        m = self.deployment.lanes[lane].migration
-        schemas: tuple[bool, ...] = ()
-        context_error = ""
-        if self.contexts.needed_by(m):
-            context = decoded(actor.context)
-            schemas, context_error = self.contexts.look({} if context is None else context, m)
+        schemas, context_error = self.look(lane, actor)
         history, lost = None, ""
         children = None
         if actor.snapshot:
@@ -114,6 +110,14 @@ class Intake:
         else:
             trace = "complete"
         return Case(lane, configuration, trace, schemas, context_error, history, children, lost)  # type: ignore[arg-type]
+
+    def look(self, lane: int, actor: Actor[Any, Any]) -> tuple[tuple[bool, ...], str]:
+        """The actor's context before the deployment's schemas: their outcomes, and what is wrong."""
+        m = self.deployment.lanes[lane].migration
+        if not self.contexts.needed_by(m):
+            return (), ""
+        context = decoded(actor.context)
+        return self.contexts.look({} if context is None else context, m)
 
     def begin(
         self, lane: int, actor: Actor[Any, Any], items: Sequence[Item]

@@ -439,33 +439,43 @@ class Router:
             self._recorded[key] = found
         return found
 
-    def trace(self, history: Sequence[Any]) -> bytes:
+    def trace(self, history: Sequence[Any], plain: bool = False) -> bytes:
         """A trace as symbols, 32 bits each, in native order."""
-        if not history:
-            return b""
-        try:
+        if plain:
             return b"".join([item.type for item in history])
-        except (AttributeError, TypeError):
-            return array("I", [self._code(item) for item in history]).tobytes()
+        return array("I", [self._code(item) for item in history]).tobytes()
 
     # heads
 
-    def head(self, actor: Actor[Any, Any]) -> int:
+    def head(self, actor: Actor[Any, Any], plain: bool = False) -> int:
         """The number of what an actor brings besides its trace."""
-        history = actor.history
-        alone = not (self._look_closer or actor.snapshot or actor.origin)
-        if alone and not (history and _has_markers(history)):
-            key = (actor.definition, actor.version, actor.status, bytes(actor.state), history is None)
-            found = self._heads_of_records.get(key)
-            if found is None:
-                found = self._heads_of_records[key] = self._open(actor)
-            return found
-        return self._open(actor)
+        if actor.snapshot or actor.origin or not (plain or _all_events(actor.history)):
+            return self._open(actor)
+        key = (actor.definition, actor.version, actor.status, bytes(actor.state), actor.history is None)
+        found = self._heads_of_records.get(key)
+        if found is None:
+            found = self._open(actor)
+            closer = self._look_closer and isinstance(self.opened[found], Opened)
+            self._heads_of_records[key] = -1 - found if closer else found
+        elif found < 0:
+            found = self._with_context(actor, -1 - found)
+        return found
+
+    def _with_context(self, actor: Actor[Any, Any], alike: int) -> int:
+        """The head of an actor that differs from an earlier one in its context only."""
+        opened = self.opened[alike]
+        assert isinstance(opened, Opened)
+        schemas, error = self.intake.look(opened.case.lane, actor)
+        if schemas == opened.case.schemas and error == opened.case.context_error:
+            return alike
+        return self._number(replace(opened, case=replace(opened.case, schemas=schemas, context_error=error)))
 
     def _open(self, actor: Actor[Any, Any]) -> int:
         opened = self.intake.open(actor)
-        if isinstance(opened, Opened):
-            opened = replace(opened, items=())  # the items are the trace's
+        # The items are the trace's; they are not what tells heads apart.
+        return self._number(replace(opened, items=()) if isinstance(opened, Opened) else opened)
+
+    def _number(self, opened: Decision | Opened) -> int:
         found = self._head_ids.get(opened)
         if found is None:
             found = self._head_ids[opened] = len(self.opened)
@@ -474,12 +484,29 @@ class Router:
 
     # routing
 
-    def route(self, actors: Sequence[Actor[Any, Any]]) -> Routed:
-        """Decide a batch. The result's ids are good until the next call."""
+    def route(self, actors: Sequence[Actor[Any, Any]], plain: bool = False) -> Routed:
+        """Decide a batch; `plain` as in `readers.records.Batch`: every item has a letter as its type.
+
+        The result's ids are good until the next call.
+        """
         self._make_room(len(actors))
-        traces = [b"" if a.history is None else self.trace(a.history) for a in actors]
-        heads = array("I", [self.head(a) for a in actors])
+        if plain:
+            traces = [b"".join([i.type for i in a.history]) if a.history else b"" for a in actors]
+            heads = self._plain_heads(actors)
+        else:
+            traces = [self.trace(a.history) if a.history else b"" for a in actors]
+            heads = array("I", [self.head(a) for a in actors])
         return self._route(traces, heads, lambda i: actors[i])
+
+    def _plain_heads(self, actors: Sequence[Actor[Any, Any]]) -> array[int]:
+        """`head` for a whole batch of actors without snapshots, origins and markers."""
+        keys = [(a.definition, a.version, a.status, bytes(a.state), a.history is None) for a in actors]
+        heads = [self._heads_of_records.get(key, -1) for key in keys]
+        if min(heads, default=0) < 0:
+            for i, head in enumerate(heads):
+                if head < 0:
+                    heads[i] = self.head(actors[i], True)
+        return array("I", heads)
 
     def _make_room(self, actors: int) -> None:
         fresh = self.symbols.generation != self._generation
@@ -590,10 +617,8 @@ def event_names(deployment: Deployment) -> list[str]:
     return sorted(names)
 
 
-def _has_markers(history: Sequence[Any]) -> bool:
-    return isinstance(history[0], RecordedItem) and any(
-        isinstance(i, RecordedItem) and i.type == "migrated" for i in history
-    )
+def _all_events(history: Sequence[Any] | None) -> bool:
+    return not history or not any(isinstance(i, RecordedItem) and i.type == "migrated" for i in history)
 
 
 __all__ = ["Limits", "Routed", "Router"]

@@ -18,6 +18,9 @@ from msgspec.json import Decoder
 Status = Literal["active", "needs_rescue", "done", "stopped", "error", "archived"]
 STATUSES: tuple[str, ...] = ("active", "needs_rescue", "done", "stopped", "error", "archived")
 
+# Types of trace items that are no events.
+MARKERS = ("migrated", "manual")
+
 # One symbol of a trace as the native router reads it: an unsigned 32-bit integer in native order.
 SYMBOL_BYTES = 4
 # Past this many symbols the decoder learns no new event types, and traces are read with their types as text:
@@ -135,7 +138,7 @@ class Symbols:
 
         The decoder looks a type up in it without making a string, and joining the members of a trace gives
         what the native router reads: `b"".join([item.type for item in history])`. Each member is its own
-        `type`, so that a plain string in a history reads like an event.
+        `type`, so that a plain string in a history reads like an event. Markers are no letters.
         """
         symbols = self
 
@@ -153,7 +156,7 @@ class Symbols:
                 # A type that was not known when the Enum was made: learnt, and counted, since coming here
                 # costs a call each time. Readers make a new Enum when it happens often.
                 symbols.misses += 1
-                if len(symbols) >= MAX_SYMBOLS:
+                if len(symbols) >= MAX_SYMBOLS or value in MARKERS:
                     return None
                 letter = bytes.__new__(cls, symbols.code(value).to_bytes(SYMBOL_BYTES, byteorder))
                 letter._value_ = letter._name_ = value
@@ -164,5 +167,5 @@ class Symbols:
                 return f"<{self._value_}>"
 
         self.misses = 0
-        types = [key for key in self.keys if isinstance(key, str)] or [""]
+        types = [key for key in self.keys if isinstance(key, str) and key not in MARKERS] or [""]
         return cast(Any, Letter)("Letter", {f"type_{i}": name for i, name in enumerate(types)})

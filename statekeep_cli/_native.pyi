@@ -1,0 +1,6 @@
+"""The compiled core of the router (native/statekeep.h), bound by cffi."""
+
+from typing import Any
+
+ffi: Any
+lib: Any
