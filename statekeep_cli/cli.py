@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ def app() -> Any:
     import typer
 
     from statekeep_cli.commands.check import check
+    from statekeep_cli.commands.preview import preview
     from statekeep_cli.commands.schema import schema
 
     def show_version(wanted: bool) -> None:
@@ -58,7 +60,7 @@ def app() -> Any:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     typer_app.callback()(root)
-    for command in (check, schema):
+    for command in (check, preview, schema):
         typer_app.command()(command)
     return typer_app
 
@@ -69,10 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 is no reason to fail
-    try:
+    with suppress(ValueError):  # not the main thread: whoever runs it handles signals
         signal.signal(signal.SIGTERM, _terminated)
-    except ValueError:
-        pass  # not the main thread: whoever runs it handles signals
     try:
         code = _run(arguments)
         if sys.stdout is not None:
@@ -132,11 +132,9 @@ def _explain(error: StateKeepError) -> int:
 def _say(message: str, code: int) -> int:
     from statekeep_cli.render.problems import visible
 
-    try:
+    with suppress(OSError):  # nobody may be listening any more
         sys.stdout.flush()
-        print(f"error: {visible(message)}" if code != EXIT_INTERRUPTED else message, file=sys.stderr)
-    except OSError:
-        pass  # nobody is listening any more
+        print(message if code == EXIT_INTERRUPTED else f"error: {visible(message)}", file=sys.stderr)
     return code
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check(
     definitions: Annotated[
         list[str],
-        typer.Argument(metavar="DEFINITION...", help="JSON or YAML files; of several, the last is the target."),
+        typer.Argument(metavar="DEFINITION", help="JSON or YAML files; of several, the last is the target."),
     ],
     migration: Annotated[
         str | None,

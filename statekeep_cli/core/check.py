@@ -93,7 +93,9 @@ def _versions(config: Mapping[str, Any]) -> list[Finding]:
         if isinstance(version, float):
             pointer: Pointer = at if isinstance(listed, list) or at[0] == "version" else ("migration", "from")
             message = f"the version {version} is neither text nor a whole number"
-            found.append(Finding("SK012", pointer, message, f'write "{version}" in quotes, or {int(version)}'))
+            found.append(
+                Finding("SK012", pointer, message, f'write "{version}" in quotes, or {int(version)}')
+            )
     return found
 
 
@@ -117,8 +119,8 @@ def _placed(d: Definition) -> int:
 
 def _same_name(definition: Definition, others: Sequence[Definition]) -> list[Finding]:
     for other in others:
-        if (other.id, str(other.version)) == (definition.id, str(definition.version)):
-            if other.digest != definition.digest:
-                message = f"{definition.label} is given twice, with different content"
-                return [Finding("SK070", ("version",), message, "give each its own version")]
+        same = (other.id, str(other.version)) == (definition.id, str(definition.version))
+        if same and other.digest != definition.digest:
+            message = f"{definition.label} is given twice, with different content"
+            return [Finding("SK070", ("version",), message, "give each its own version")]
     return []

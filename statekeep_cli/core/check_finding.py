@@ -93,12 +93,14 @@ class Finding:
 def closest(name: str, names: Iterable[str]) -> str | None:
     """The name that was probably meant, if any is near enough."""
     known = [n for n in dict.fromkeys(names) if n != name]
+    if len(known) > 1_000:
+        return None  # a guess among so many costs more than it is worth
     folded = {n.casefold().replace("_", "").replace("-", ""): n for n in known}
     same = folded.get(name.casefold().replace("_", "").replace("-", ""))
     if same:
         return same
     # difflib is quadratic in the length of what it compares
-    near = difflib.get_close_matches(name[:100], [n for n in known if len(n) <= 100][:1000], 1, 0.6)
+    near = difflib.get_close_matches(name[:100], [n for n in known if len(n) <= 100], 1, 0.6)
     return near[0] if near else None
 
 

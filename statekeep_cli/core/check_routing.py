@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from statekeep_cli.core.check_finding import Finding, Pointer, did_you_mean, listed
+from statekeep_cli.core.check_places import Places
 from statekeep_cli.core.check_schemas import check_schema
 from statekeep_cli.core.check_statechart import transitions_of
 from statekeep_cli.core.model import (
@@ -15,11 +16,9 @@ from statekeep_cli.core.model import (
     StateNode,
     Transition,
     as_list,
-    join_path,
-    kind_of,
     split_path,
 )
-from statekeep_cli.core.semantics import configuration_of, matches
+from statekeep_cli.core.semantics import matches
 
 _LISTS = ("all", "any", "none")
 _AT: Pointer = ("migration",)
@@ -47,10 +46,10 @@ class _Routing:
         self.config = config
         self.block: Mapping[str, Any] = config.get("migration") or {}
         self.builder = builder
-        self.definition = definition
         named = {str(x) for x in as_list(self.block.get("from"))}
         self.spoken = [s for s in sources if not named or named & {str(s.version), s.id}] or list(sources)
         self.sources = sources
+        self.places = Places(builder, definition, self.spoken)
         self.anchors: Mapping[str, Any] = self.block.get("anchors") or {}
 
     def findings(self) -> Iterator[Finding]:
@@ -63,12 +62,12 @@ class _Routing:
             yield from self.predicate(self.block["eligible"], (*_AT, "eligible"))
         for path, names in (self.block.get("obligations") or {}).items():
             at: Pointer = (*_AT, "obligations", path)
-            yield from self.target(path, at, "key")
+            yield from self.places.target(path, at, "key")
             for i, name in enumerate(names):
                 yield from self.anchor(name, (*at, i))
         for i, entry in enumerate(self.block.get("accept") or []):
             if entry and entry["state"] != "":
-                yield from self.target(entry["state"], (*_AT, "accept", i, "state"))
+                yield from self.places.target(entry["state"], (*_AT, "accept", i, "state"))
         yield from self.renames()
         if "contextSchema" in self.config:
             yield from check_schema(self.config["contextSchema"], ("contextSchema",))
@@ -92,94 +91,6 @@ class _Routing:
                 message = f"version {entries[i]} is not among the sources given ({labels})"
                 yield Finding("SK047", at, message, "nothing to do if its actors are elsewhere")
 
-    # --- places
-
-    def source(self, path: str, at: Pointer, part: Any = "value") -> Iterator[Finding]:
-        """A source state: it must exist in at least one of the sources."""
-        found = [n for s in self.spoken if (n := s.node(path)) is not None]
-        if not self.spoken or any(n.kind != "history" for n in found):
-            return
-        where = listed([s.label for s in self.spoken], "or")
-        if found:
-            yield Finding("SK042", at, f"'{path}' is a history node in {where}", "name the state that it is in", part)
-            return
-        if any((path,) in s.by_path for s in self.spoken):
-            hint = f"a dot inside a key is written '{join_path((path,))}'"
-        else:
-            names = [n.name for s in self.spoken for n in s.nodes[1:]]
-            hint = did_you_mean(path, names, self._elsewhere(path, names))
-        yield Finding("SK040", at, f"there is no state '{path}' in {where}", hint, part)
-
-    def _elsewhere(self, path: str, names: list[str]) -> str:
-        if split_path(path) in self.builder.by_path:
-            return "it is a state of the new definition; the key is where actors come from"
-        return f"its states are {listed(dict.fromkeys(names))}"
-
-    def target(self, path: str, at: Pointer, part: Any = "value", whole: bool = False) -> Iterator[Finding]:
-        """A path of the definition itself, of a node that can be active.
-
-        `whole`: a key with unescaped dots of its own will do, as in a state value.
-        """
-        index = self.builder.by_path.get(split_path(path))
-        if whole and index is None:
-            index = self.builder.by_path.get((path,))
-        if index is None:
-            names = [join_path(p) for p in self.builder.by_path if p]
-            if (path,) in self.builder.by_path:
-                hint = f"a dot inside a key is written '{join_path((path,))}'"
-            else:
-                hint = did_you_mean(path, names, f"its states are {listed(names)}")
-            yield Finding("SK041", at, f"this definition has no state '{path}'", hint, part)
-        elif kind_of(self.builder.raw[index]) == "history":
-            yield Finding(
-                "SK042", at, f"'{path}' is a history node, where no actor can be", "name a state beside it", part
-            )
-
-    def place(self, value: Any, at: Pointer) -> Iterator[Finding]:
-        """A path, or a state value that must be complete and legal."""
-        if isinstance(value, str):
-            yield from self.target(value, at, whole=True)
-            return
-        wrong = list(self.keys(value, (), at))
-        yield from wrong
-        if not wrong and self.definition is not None and configuration_of(self.definition, value) is None:
-            message, hint = self.incomplete(value, ())
-            yield Finding("SK042", at, f"no legal configuration: {message}", hint, "key")
-
-    def keys(self, value: Any, path: Path, at: Pointer) -> Iterator[Finding]:
-        inner = value if isinstance(value, dict) else {value: {}}
-        for key, below in inner.items():
-            index = self.builder.by_path.get((*path, key))
-            here: Pointer = (*at, key) if isinstance(value, dict) else at
-            part: Any = "key" if isinstance(value, dict) else "value"
-            if index is None:
-                names = [p[-1] for p in self.builder.by_path if p and p[:-1] == path]
-                hint = did_you_mean(key, names, f"it has {listed(names)}" if names else "nothing is inside it")
-                yield Finding("SK041", here, f"{_name(path)} has no state '{key}'", hint, part)
-            elif kind_of(self.builder.raw[index]) == "history":
-                yield Finding("SK042", here, f"'{key}' is a history node", "name a state beside it", part)
-            else:
-                yield from self.keys(below, (*path, key), here)
-
-    def incomplete(self, value: Any, path: Path) -> tuple[str, str]:
-        """What a state value with only known keys lacks, and the next step."""
-        node = self.builder.raw[self.builder.by_path[path]]
-        inner = value if isinstance(value, dict) else {value: {}}
-        children = {k: v or {} for k, v in (node.get("states") or {}).items() if kind_of(v or {}) != "history"}
-        kind = kind_of(node)
-        if kind == "parallel" and len(inner) < len(children):
-            return f"{_name(path)} is parallel, and {listed(children.keys() - inner.keys())} is missing", (
-                f"give all of {listed(children)}, or the path alone to enter it by default"
-            )
-        if kind == "compound" and len(inner) != 1:
-            what = f"{listed(inner)} cannot be active together" if inner else f"{_name(path)} needs one of its states"
-            return what, f"choose one of {listed(children, 'or')}, or give the path alone to enter it by default"
-        for key, below in inner.items():
-            message, hint = self.incomplete(below, (*path, key))
-            if message:
-                return message, hint
-        return "", ""
-
     # --- mapping and routes
 
     def mapping(self) -> Iterator[Finding]:
@@ -187,8 +98,8 @@ class _Routing:
         long = self.block.get("stateMapping") or {}
         for mapping, at in ((short, ("stateMapping",)), (long, (*_AT, "stateMapping"))):
             for key, value in mapping.items():
-                yield from self.source(key, (*at, key), "key")
-                yield from self.place(value, (*at, key))
+                yield from self.places.source(key, (*at, key), "key")
+                yield from self.places.place(value, (*at, key))
         for key in short:
             if key in long:
                 yield Finding(
@@ -207,16 +118,16 @@ class _Routing:
             at: Pointer = (*_AT, "routes", i)
             path = split_path(route["from"]) if "from" in route else ()
             if path:
-                yield from self.source(route["from"], (*at, "from"))
+                yield from self.places.source(route["from"], (*at, "from"))
             if "to" in route:
-                yield from self.place(route["to"], (*at, "to"))
+                yield from self.places.place(route["to"], (*at, "to"))
             yield from self.predicate(route.get("when") or {}, (*at, "when"))
             earlier = next((n for n, p in covered if path[: len(p)] == p), None)
             if earlier is not None:
                 yield Finding(
                     "SK045",
                     at,
-                    f"route {i + 1} is never reached: route {earlier} takes the same actors without a condition",
+                    f"route {i + 1} is never reached: route {earlier} takes the same actors unconditionally",
                     "put it before that route, or remove it",
                     "key",
                 )
@@ -235,14 +146,20 @@ class _Routing:
 
     def anchor(self, name: str, at: Pointer) -> Iterator[Finding]:
         if name not in self.anchors:
-            known = f"the anchors are {listed(self.anchors)}" if self.anchors else "declare it under migration.anchors"
-            yield Finding("SK043", at, f"there is no anchor '{name}'", did_you_mean(name, self.anchors, known))
+            known = (
+                f"the anchors are {listed(self.anchors)}"
+                if self.anchors
+                else "declare it under migration.anchors"
+            )
+            yield Finding(
+                "SK043", at, f"there is no anchor '{name}'", did_you_mean(name, self.anchors, known)
+            )
 
     def patterns(self) -> Iterator[Finding]:
         for name, pattern in self.anchors.items():
             at: Pointer = (*_AT, "anchors", name)
             if "resume" in pattern:
-                yield from self.target(pattern["resume"], (*at, "resume"))
+                yield from self.places.target(pattern["resume"], (*at, "resume"))
             yield from self.pattern(pattern, at)
 
     def pattern(self, pattern: Any, at: Pointer) -> Iterator[Finding]:
@@ -256,11 +173,11 @@ class _Routing:
             for i, event in enumerate(as_list(pattern.get(key))):
                 yield from self.event(event, (*at, key, i) if many else (*at, key))
         if "state" in pattern:
-            yield from self.source(pattern["state"], (*at, "state"))
+            yield from self.places.source(pattern["state"], (*at, "state"))
         step = pattern.get("transition") or {}
         for key in ("from", "to"):
             if key in step:
-                yield from self.source(step[key], (*at, "transition", key))
+                yield from self.places.source(step[key], (*at, "transition", key))
         if "event" in step:
             yield from self.event(step["event"], (*at, "transition", "event"))
         for key in ("sequence", *_LISTS):
@@ -328,11 +245,9 @@ class _Routing:
         for i, name in enumerate((self.block.get("changed") or {}).get("guards") or []):
             if name not in guards | used:
                 at = (*_AT, "changed", "guards", i)
-                yield Finding("SK049", at, f"neither side has a guard '{name}'", did_you_mean(name, guards | used))
-
-
-def _name(path: Path) -> str:
-    return f"'{join_path(path)}'" if path else "the definition"
+                yield Finding(
+                    "SK049", at, f"neither side has a guard '{name}'", did_you_mean(name, guards | used)
+                )
 
 
 def _unconditional(when: Mapping[str, Any]) -> bool:

@@ -138,7 +138,9 @@ def _meaning(schema: Any, pointer: Pointer) -> Iterator[Finding]:
 def _invalid(error: Any, pointer: Pointer) -> Finding:
     where = (*pointer, *getattr(error, "instance_path", ()))
     message = getattr(error, "message", str(error)).splitlines()[0]
-    return Finding("SK060", where, f"no valid JSON Schema: {message}", "see https://json-schema.org/draft/2020-12")
+    return Finding(
+        "SK060", where, f"no valid JSON Schema: {message}", "see https://json-schema.org/draft/2020-12"
+    )
 
 
 def _expansion(schema: Any) -> int:

@@ -50,7 +50,10 @@ def check_statechart(builder: Builder, cut: frozenset[Pointer]) -> Iterator[Find
             yield from _candidates(builder, index, candidates)
             for candidate in candidates:
                 if candidate.guard is not None:
-                    guards.setdefault(candidate.guard, (*candidate.pointer, "guard" if "guard" in candidate.config else "cond"))
+                    guards.setdefault(
+                        candidate.guard,
+                        (*candidate.pointer, "guard" if "guard" in candidate.config else "cond"),
+                    )
     if guards:
         one = len(guards) == 1
         said = "the body of 1 guard is" if one else f"the bodies of {len(guards)} guards are"
@@ -100,15 +103,24 @@ def _node(builder: Builder, index: int, cut: frozenset[Pointer]) -> Iterator[Fin
     if (*pointer, "type") in cut:
         return
     if index == 0 and kind in ("final", "history"):
-        yield Finding("SK025", (*pointer, "type"), f"the machine itself cannot be a {kind} state", "remove the type")
+        yield Finding(
+            "SK025", (*pointer, "type"), f"the machine itself cannot be a {kind} state", "remove the type"
+        )
         return
     if kind in ("atomic", "final") and inside:
         yield Finding(
-            "SK025", (*pointer, "states"), f"{name} is {kind} and has states", "remove the states or the type", "key"
+            "SK025",
+            (*pointer, "states"),
+            f"{name} is {kind} and has states",
+            "remove the states or the type",
+            "key",
         )
     if kind in ("compound", "parallel") and not inside and (*pointer, "states") not in cut:
         yield Finding(
-            "SK025", (*pointer, "type"), f"{name} is {kind} and has no states", "add states or remove the type"
+            "SK025",
+            (*pointer, "type"),
+            f"{name} is {kind} and has no states",
+            "add states or remove the type",
         )
     yield from _history(builder, index, kind, name)
     if kind == "compound" and inside:
@@ -149,7 +161,11 @@ def _history(builder: Builder, index: int, kind: str, name: str) -> Iterator[Fin
     if kind != "history":
         if raw.get("history"):
             yield Finding(
-                "SK024", (*pointer, "history"), f"{name} is {kind} and has 'history'", "write type: history", "key"
+                "SK024",
+                (*pointer, "history"),
+                f"{name} is {kind} and has 'history'",
+                "write type: history",
+                "key",
             )
         if raw.get("target") is not None:
             yield Finding(
@@ -163,7 +179,11 @@ def _history(builder: Builder, index: int, kind: str, name: str) -> Iterator[Fin
     for key in sorted(_OWN & raw.keys()):
         if raw[key]:
             yield Finding(
-                "SK024", (*pointer, key), f"{name} is a history node and has '{key}'", "it is never active", "key"
+                "SK024",
+                (*pointer, key),
+                f"{name} is a history node and has '{key}'",
+                "it is never active",
+                "key",
             )
     parent = builder.parents[index]
     targets = list(Candidate(pointer, raw, False).targets())
@@ -171,15 +191,22 @@ def _history(builder: Builder, index: int, kind: str, name: str) -> Iterator[Fin
         try:
             found = builder.resolve(index, target, at)
         except DefinitionError:
-            yield Finding("SK020", at, f"no state is called '{target}' from here", _meant(builder, index, target))
+            yield Finding(
+                "SK020", at, f"no state is called '{target}' from here", _meant(builder, index, target)
+            )
             continue
         if not _inside(builder, found, parent) or kind_of(builder.raw[found]) == "history":
             yield Finding(
-                "SK024", at, f"{name} enters '{target}' outside the state it remembers", "name a state beside it"
+                "SK024",
+                at,
+                f"{name} enters '{target}' outside the state it remembers",
+                "name a state beside it",
             )
     siblings = [v for k, v in builder.raw[parent]["states"].items() if kind_of(v or {}) != "history"]
     if not siblings:
-        yield Finding("SK024", pointer, f"{name} has nothing to remember", "put it beside the states it remembers")
+        yield Finding(
+            "SK024", pointer, f"{name} has nothing to remember", "put it beside the states it remembers"
+        )
 
 
 def _inside(builder: Builder, node: int, of: int) -> bool:
@@ -191,7 +218,9 @@ def _inside(builder: Builder, node: int, of: int) -> bool:
 def _descriptor(descriptor: str, pointer: Pointer) -> Iterator[Finding]:
     if descriptor == "":
         yield Finding("SK027", pointer, "an event without a name", "write it under 'always'", "key")
-    elif "*" in descriptor and descriptor != "*" and ("*" in descriptor[:-1] or not descriptor.endswith(".*")):
+    elif (
+        "*" in descriptor and descriptor != "*" and ("*" in descriptor[:-1] or not descriptor.endswith(".*"))
+    ):
         yield Finding(
             "SK026",
             pointer,
@@ -245,6 +274,8 @@ def _together(builder: Builder, candidate: Candidate, targets: list[int]) -> Ite
 
 def _meant(builder: Builder, index: int, target: str) -> str:
     """A hint for a target that does not resolve."""
+    if len(builder.raw) > 1_000:
+        return "name a sibling, .child or #id"  # looking for near names takes too long
     if target.startswith("#"):
         return did_you_mean(target, [f"#{i}" for i in builder.by_id], "'#' names a state's id")
     base = builder.paths[index] if target.startswith(".") or index == 0 else builder.paths[index][:-1]

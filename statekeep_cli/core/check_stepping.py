@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from statekeep_cli.core.check_finding import Finding, Pointer
+from statekeep_cli.core.check_finding import Finding, Pointer, listed
 from statekeep_cli.core.model import Definition, Guard
 from statekeep_cli.core.semantics import (
     StepError,
@@ -25,7 +25,8 @@ from statekeep_cli.core.semantics import (
     select_transitions,
 )
 
-# Microsteps looked at; a definition with more reachable states than that is checked as far as it goes.
+# Microsteps of a small definition, fewer of a large one: some tenths of a second. What has more reachable
+# states than that is checked as far as it goes.
 MAX_WORK = 4_000
 MAX_QUEUE = 64
 
@@ -105,8 +106,8 @@ class _Explorer:
         """Every result of a guarded microstep."""
         found: dict[Micro, None] = {}
         try:
-            for result, _ in _explore(run, {}):
-                self.work += 1
+            for result, asked in _explore(run, {}):
+                self.work += 1 + (len(asked) + len(self.d.nodes)) // 64
                 if self.work > MAX_WORK:
                     raise _OutOfBudget
                 found[result] = None
@@ -180,7 +181,11 @@ def _micro(run: _Run, look: bool) -> Micro:
 def check_settles(d: Definition, pointers: list[Pointer]) -> list[Finding]:
     """The steps of which every outcome fails to settle (apv.md section 1), each cycle once."""
     if not is_legal(d, default_initial(d)):
-        return [Finding("SK042", ("initial",), "the machine starts in no legal configuration", "check every 'initial'")]
+        return [
+            Finding(
+                "SK042", ("initial",), "the machine starts in no legal configuration", "check every 'initial'"
+            )
+        ]
     if not any(n.always or f"xstate.done.state.{n.id}" in n.transitions for n in d.nodes):
         return []
     explorer = _Explorer(d)
@@ -199,8 +204,8 @@ def check_settles(d: Definition, pointers: list[Pointer]) -> list[Finding]:
             for event in _events(d, micro.configuration):
                 stable, cycle = explorer.settled(explorer.first(micro, event))
                 if cycle:
-                    names = ", ".join(n.name for n in leaves(d, micro.configuration))
-                    _report(d, pointers, cycle, f"after '{event}' in '{names}'", found)
+                    when = f"after '{event}' in '{_named(d, micro.configuration)}'"
+                    _report(d, pointers, cycle, when, found)
                 for after in stable:
                     if after not in seen:
                         seen.add(after)
@@ -220,13 +225,21 @@ def _events(d: Definition, configuration: int) -> list[str]:
     return list(found)
 
 
+def _named(d: Definition, configuration: int) -> str:
+    return listed((n.name for n in leaves(d, configuration)), "and", 4)
+
+
 def _report(
-    d: Definition, pointers: list[Pointer], cycle: list[Micro], when: str, found: dict[frozenset[int], Finding]
+    d: Definition,
+    pointers: list[Pointer],
+    cycle: list[Micro],
+    when: str,
+    found: dict[frozenset[int], Finding],
 ) -> None:
     key = frozenset(m.configuration for m in cycle)
     if key in found:
         return
-    steps = list(dict.fromkeys(", ".join(n.name for n in leaves(d, m.configuration)) for m in cycle))
+    steps = list(dict.fromkeys(_named(d, m.configuration) for m in cycle))
     around = " -> ".join([*steps[:8], "..." if len(steps) > 8 else steps[0]])
     pointer: Pointer = ()
     for micro in cycle:

@@ -72,11 +72,8 @@ def check_structure(config: Any, schema: dict[str, Any]) -> Structure:
     cut: set[Pointer] = set()
     rest = config
     for turn in range(_ROUNDS):
-        errors = [
-            e
-            for e in islice(validator.iter_errors(rest), MAX_ERRORS)
-            if tuple(e.instance_path) not in cut
-        ]
+        every = validator.iter_errors(rest)
+        errors = list(islice((e for e in every if tuple(e.instance_path) not in cut), MAX_ERRORS))
         if not errors:
             return Structure(tuple(findings), rest, frozenset(cut))
         meant: set[Pointer] = set()
@@ -85,7 +82,11 @@ def check_structure(config: Any, schema: dict[str, Any]) -> Structure:
             findings = _without_echoes(found, meant)
             cut |= meant
             rest = json.loads(json.dumps(rest))  # a copy, aliases written out
-        if not isinstance(rest, dict) or not isinstance(rest.get("states"), dict):
+        if (
+            not isinstance(rest, dict)
+            or not isinstance(rest.get("states"), dict)
+            or len(errors) >= MAX_ERRORS
+        ):
             break
         for pointer in sorted({f.pointer for f in found}, key=len, reverse=True):
             _cut(rest, pointer, cut)
@@ -102,7 +103,7 @@ def _findings(error: Any, schema: dict[str, Any], config: Any, cut: set[Pointer]
     for step in error.schema_path[:-1]:
         within = within[step]
     if keyword == "additionalProperties":
-        return [_unknown(key, pointer, within, schema, cut) for key in error.kind.unexpected]
+        return [_unknown(key, pointer, within, schema, cut) for key in error.kind.unexpected[:MAX_ERRORS]]
     name = _name(pointer)
     about = within.get("description", "") if isinstance(within, Mapping) else ""
     hint = about[:1].lower() + about[1:].rstrip(".") if about else ""

@@ -13,7 +13,7 @@ from statekeep_cli.core.model import Definition
 from statekeep_cli.core.replay import normalised
 from statekeep_cli.core.semantics import State, initial_outcomes, is_done, outcomes
 
-MAX_STATES = 5_000
+MAX_STATES = 2_000
 
 
 class Graph:
@@ -29,7 +29,6 @@ class Graph:
         self._finals: dict[int, bool | None] = {}
         self._starts = [normalised(d, o.state) for o in initial_outcomes(d)[0]]
         self._passed: dict[int, int] | None = None
-        self._ahead: dict[State, int] | None = None
 
     def successors(self, state: State) -> tuple[State, ...]:
         found = self._edges.get(state)
@@ -58,11 +57,52 @@ class Graph:
 
     def reaches_final(self, configuration: int) -> bool | None:
         """Can the machine still finish from here? None past the bound."""
+        if not any(self.definition.nodes[c].kind == "final" for c in self.definition.root.children):
+            if self.definition.root.kind != "parallel":
+                return False
         if configuration not in self._finals:
-            states, partial = self.explore([State(configuration)])
-            found = any(is_done(self.definition, s.configuration) for s in states)
-            self._finals[configuration] = found or (None if partial else False)
+            self._finals[configuration] = self._finishes(State(configuration))
         return self._finals[configuration]
+
+    def _finishes(self, start: State) -> bool | None:
+        # Depth first: a way to the end is found without looking at every interleaving of regions.
+        came: dict[State, State | None] = {start: None}
+        pending = [start]
+        while pending:
+            state = pending.pop()
+            if is_done(self.definition, state.configuration) or self._finals.get(state.configuration):
+                at: State | None = state
+                while at is not None:
+                    self._finals[at.configuration] = True
+                    at = came[at]
+                return True
+            for after in self.successors(state):
+                if after not in came:
+                    if len(came) >= MAX_STATES:
+                        return None
+                    came[after] = state
+                    pending.append(after)
+        return False
+
+    def has_loop(self) -> bool:
+        """Can a configuration be left and come back to? True past the bound."""
+        states, partial = self.explore(self._starts)
+        if partial:
+            return True
+        waiting = {s: 0 for s in states}
+        for state in states:
+            for after in self.successors(state):
+                waiting[after] += 1
+        free = [s for s in states if not waiting[s]]
+        done = 0
+        while free:
+            state = free.pop()
+            done += 1
+            for after in self.successors(state):
+                waiting[after] -= 1
+                if not waiting[after]:
+                    free.append(after)
+        return done < len(states)
 
     def passed(self, configuration: int) -> int | None:
         """The nodes on every way from the start to this configuration, itself included; None past

@@ -71,6 +71,10 @@ def remedy(deployment: Deployment, actor: Actor[Any, Any], decision: Decision) -
         if to is not None:
             words = "this consents to entering what is new inside by default"
             return Remedy("migration:\n  policy: {entry: initial}", words, to)
+    if decision.reason == "history_required" and actor.history is None:
+        to = _tried(deployment, actor, {"policy": {"history": "trust"}})
+        if to is not None:
+            return Remedy("", MISSING["history_required"] + "; policy.history: trust would accept the name", to)
     pruned = decision.reason == "history_required" and bool(actor.origin)
     return Remedy("", ORIGIN if pruned else MISSING.get(decision.reason, OTHERWISE))
 

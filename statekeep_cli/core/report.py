@@ -152,8 +152,11 @@ class Tally:
         group = self.groups.get(group_key(decision))
         return group is None or len(group.sample) < SAMPLE
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: Tally, offset: int = 0) -> None:
+        """Add another tally, whose ordinals count from `offset` in this one's."""
         for key, theirs in other.groups.items():
+            theirs.detail = (theirs.detail[0] + offset, theirs.detail[1])
+            theirs.sample = [(ordinal + offset, actor) for ordinal, actor in theirs.sample]
             ours = self.groups.get(key)
             if ours is None:
                 self.groups[key] = theirs

@@ -62,10 +62,9 @@ def cut(stream: Stream, table: Table, block: int = BLOCK) -> Iterator[Block]:
 def cut_lines(stream: Stream, block: int = BLOCK) -> Iterator[Block]:
     """JSON Lines: one record per line, blank lines between them or not."""
     line = 1
-    for data in whole_lines(stream, block):
-        ends = line + data.count(b"\n")
-        yield Block(data, line, ends, stream.taken)
-        line = ends
+    for data, lines in whole_lines(stream, block):
+        yield Block(data, line, line + lines, stream.taken)
+        line += lines
 
 
 class _Text:
@@ -223,7 +222,7 @@ def cut_table(stream: Stream, table: Table, block: int = BLOCK) -> Iterator[Bloc
 
 
 def _text_lines(stream: Stream, block: int) -> Iterator[str]:
-    for data in whole_lines(stream, block):
+    for data, _ in whole_lines(stream, block):
         # Bytes that are not UTF-8 are carried through, and refused with the row they are in.
         text = data.decode("utf-8", "surrogateescape")
         yield from (line + "\n" for line in text.removesuffix("\n").split("\n"))

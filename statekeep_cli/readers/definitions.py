@@ -154,7 +154,9 @@ def examine(
     problems.sort(key=lambda p: (p.path != document.path, p.line, p.column, p.code))
     if checked.definition is None or any(p.severity == "error" for p in problems):
         return Reading(path, tuple(problems))
-    return Reading(path, tuple(problems), Loaded(checked.definition, document, document.path, tuple(problems)))
+    return Reading(
+        path, tuple(problems), Loaded(checked.definition, document, document.path, tuple(problems))
+    )
 
 
 def _error(readings: Sequence[Reading]) -> InputUnreadable:
@@ -173,7 +175,9 @@ def _merge(document: Document, side: Document | None) -> _Merged:
     if side is None:
         return merged
     if not isinstance(side.value, dict):
-        problem = side.problem("SK012", (), "a side file is a mapping", "write a migration block, as apv.md has it")
+        problem = side.problem(
+            "SK012", (), "a side file is a mapping", "write a migration block, as apv.md has it"
+        )
         merged.problems.append(problem)
         return merged
     if "states" in side.value:
@@ -192,7 +196,9 @@ def _merge(document: Document, side: Document | None) -> _Merged:
                 _put(merged, document, side, (key,), (key,), value)
             elif key != "$schema" and not key.startswith("x-"):
                 hint = did_you_mean(key, _SIDE, "beside 'migration' there is only 'stateMapping'")
-                problem = side.problem("SK010", (key,), f"unknown key '{key}' in the side file", hint, part="key")
+                problem = side.problem(
+                    "SK010", (key,), f"unknown key '{key}' in the side file", hint, part="key"
+                )
                 merged.problems.append(problem)
     else:
         bare = {k: v for k, v in side.value.items() if k != "$schema"}

@@ -10,8 +10,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import GenericAlias, TracebackType
@@ -305,3 +305,13 @@ def _open(database: str) -> sqlite3.Connection:
 def _remove(directory: str, owner: int) -> None:
     if os.getpid() == owner:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def spooled(path: str | None) -> Iterator[Spool | None]:
+    """The rows of an optional history file, for as long as they are needed."""
+    if path is None:
+        yield None
+        return
+    with Spool(path) as spool:
+        yield spool

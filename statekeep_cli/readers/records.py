@@ -41,8 +41,8 @@ class Block:
 
     `data` are JSON values with white space between them. From JSON Lines there is one per line, the first on
     line `line`, and `records` is None; from other formats `records` has each value, and `places` the line and
-    column where it begins. `unreadable` are records that could not even be cut out. `ends` is the number of the
-    line after the block, `taken` how many stored bytes of the input had been read by then.
+    column where it begins. `unreadable` are records that could not even be cut out. `ends` is `line` and the
+    newlines in the block, `taken` how many stored bytes of the input had been read by then.
     """
 
     data: bytes
@@ -91,7 +91,7 @@ def _lines(block: Block, count: int) -> Sequence[int] | None:
     """The line of each of `count` decoded records; None if the block does not have that many."""
     if block.records is not None:
         return [line for line, _ in block.places] if count == len(block.places) else None
-    if block.data.count(b"\n") + (not block.data.endswith(b"\n")) == count:
+    if block.ends - block.line + (not block.data.endswith(b"\n")) == count:
         return range(block.line, block.line + count)
     lines = [line for _, line, _ in block.pieces()]
     return lines if count == len(lines) else None

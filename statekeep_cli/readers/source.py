@@ -20,6 +20,7 @@ Part = Literal["key", "value"]
 MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 200
 MAX_VALUES = 250_000  # after alias expansion
+MAX_PROBLEMS = 1_000
 
 UNREADABLE = "SK001"  # not a file that can be opened
 ENCODING = "SK002"
@@ -137,10 +138,8 @@ class Document:
             last = i == len(pointer) - 1
             # A collection is pointed at by its key: a span over half the file says nothing.
             wanted = key is not None and (child.children or "\n" in self.text.text[child.start : child.end])
-            if key is not None and (wanted or (last and part == "key")):
-                span = key
-            else:
-                span = (child.start, child.end)
+            by_key = key is not None and (wanted or (last and part == "key"))
+            span = key if key is not None and by_key else (child.start, child.end)
             node = child
         return span
 
@@ -185,7 +184,9 @@ def parse(data: bytes, path: str) -> Document:
     text = Text(path, decode(data, path))
     if not text.text.strip():
         raise InputUnreadable.of(
-            Problem(path, 0, 0, "is empty", SYNTAX, hint="write a definition with id, version, initial and states")
+            Problem(
+                path, 0, 0, "is empty", SYNTAX, hint="write a definition with id, version, initial and states"
+            )
         )
     lower = path.lower()
     if lower.endswith(".json"):
@@ -205,9 +206,15 @@ def parse(data: bytes, path: str) -> Document:
 
 def decode(data: bytes, path: str) -> str:
     """UTF-8, with or without its byte order mark; anything else is refused by name."""
-    for mark, name in ((b"\xff\xfe", "UTF-16 or UTF-32"), (b"\xfe\xff", "UTF-16"), (b"\x00\x00\xfe\xff", "UTF-32")):
+    for mark, name in (
+        (b"\xff\xfe", "UTF-16 or UTF-32"),
+        (b"\xfe\xff", "UTF-16"),
+        (b"\x00\x00\xfe\xff", "UTF-32"),
+    ):
         if data.startswith(mark):
-            raise InputUnreadable.of(Problem(path, 1, 1, f"is {name}, not UTF-8", ENCODING, hint="save it as UTF-8"))
+            raise InputUnreadable.of(
+                Problem(path, 1, 1, f"is {name}, not UTF-8", ENCODING, hint="save it as UTF-8")
+            )
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
     try:
@@ -217,7 +224,9 @@ def decode(data: bytes, path: str) -> str:
         line = before.count("\n") + 1
         column = len(before) - (before.rfind("\n") + 1) + 1
         message = f"byte 0x{data[error.start]:02x} is not UTF-8"
-        raise InputUnreadable.of(Problem(path, line, column, message, ENCODING, hint="save it as UTF-8")) from None
+        raise InputUnreadable.of(
+            Problem(path, line, column, message, ENCODING, hint="save it as UTF-8")
+        ) from None
     if "\x00" in text:
         place = Text(path, text)
         line, column = place.position(text.index("\x00"))
@@ -262,13 +271,21 @@ class Limits:
             )
 
 
-def twice(text: Text, key: str, first: tuple[int, int], second: tuple[int, int]) -> Problem:
-    """The problem of a key that one mapping has twice."""
+def twice(
+    text: Text, key: str, first: tuple[int, int], second: tuple[int, int], problems: list[Problem]
+) -> None:
+    """Adds the problem of a key that one mapping has twice."""
+    if len(problems) >= MAX_PROBLEMS:
+        raise text.unreadable(
+            LIMIT, second[0], f"more than {MAX_PROBLEMS} keys given twice", "mend these first"
+        )
     line, column = text.position(first[0])
-    return text.problem(
-        DUPLICATE,
-        second[0],
-        f"the key '{key}' is given twice; the first is at line {line}, column {column}",
-        "remove one of them or give it another name",
-        second[1],
+    problems.append(
+        text.problem(
+            DUPLICATE,
+            second[0],
+            f"the key '{key}' is given twice; the first is at line {line}, column {column}",
+            "remove one of them or give it another name",
+            second[1],
+        )
     )

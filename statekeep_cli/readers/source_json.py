@@ -9,7 +9,7 @@ from __future__ import annotations
 import json.scanner
 import re
 from json import JSONDecodeError
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from statekeep_cli.errors import InputUnreadable, Problem
@@ -28,7 +28,9 @@ def parse_json(text: Text) -> Document:
     root, at = reader.value(at, 1)
     at = reader.space(at)
     if at < len(text.text):
-        raise text.unreadable(SYNTAX, at, "expected the end of the file after the value", "remove what follows")
+        raise text.unreadable(
+            SYNTAX, at, "expected the end of the file after the value", "remove what follows"
+        )
     return Document(text, root, tuple(reader.problems))
 
 
@@ -99,11 +101,19 @@ class _Reader:
                 raise self.source.unreadable(
                     SYNTAX, at, "the text that starts here has no end", 'close it with a double quote (")'
                 ) from None
-            what = "a control character in a text" if "control" in error.msg else "an escape that JSON does not have"
+            what = (
+                "a control character in a text"
+                if "control" in error.msg
+                else "an escape that JSON does not have"
+            )
             raise self.source.unreadable(SYNTAX, error.pos, what, "write it as \\n, \\t or \\uXXXX") from None
         if _SURROGATE.search(value):
             raise self.source.unreadable(
-                SYNTAX, at, "half of a surrogate pair (\\ud800 to \\udfff) in a text", "write both halves", end
+                SYNTAX,
+                at,
+                "half of a surrogate pair (\\ud800 to \\udfff) in a text",
+                "write both halves",
+                end,
             )
         return Node(value, at, end), end
 
@@ -140,7 +150,7 @@ class _Reader:
                 raise self.expected(end, f"':' after the key '{key}'")
             child, end = self.value(self.space(end + 1), depth + 1)
             if key in items:
-                self.problems.append(twice(self.source, key, node.keys[key], span))
+                twice(self.source, key, node.keys[key], span, self.problems)
             else:
                 items[key], node.keys[key], node.children[key] = child.value, span, child
             end, more = self.next(end, "}")

@@ -35,7 +35,10 @@ def parse_yaml(text: Text) -> Document:
     refused = _REFUSED.search(text.text)
     if refused:
         raise text.unreadable(
-            SYNTAX, refused.start(), "a character that YAML does not allow", 'write it as an escape, in "quotes"'
+            SYNTAX,
+            refused.start(),
+            "a character that YAML does not allow",
+            'write it as an escape, in "quotes"',
         )
     try:
         root = composer.compose(yaml.parse(text.text, Loader=_LOADER))
@@ -100,7 +103,9 @@ class _Composer:
 
     def alias(self, event: Any) -> None:
         if event.anchor not in self.anchors:
-            raise self.refuse(event, f"no anchor '&{event.anchor}' stands before this alias", "check its name")
+            raise self.refuse(
+                event, f"no anchor '&{event.anchor}' stands before this alias", "check its name"
+            )
         node = self.anchors[event.anchor]
         if node is None:
             raise self.refuse(event, f"the alias '*{event.anchor}' is inside its own anchor", "write it out")
@@ -135,7 +140,11 @@ class _Composer:
         start, end = event.start_mark.index, event.end_mark.index
         top = self.stack[-1] if self.stack else None
         if top and top.mapping and top.key is None and top.merge is None:
-            if event.tag not in (None, "!", *(_CORE + t for t in ("str", "int", "float", "bool", "null", "merge"))):
+            if event.tag not in (
+                None,
+                "!",
+                *(_CORE + t for t in ("str", "int", "float", "bool", "null", "merge")),
+            ):
                 raise self.refuse(event, f"the tag '{event.tag}' is not allowed here", "remove it")
             if event.anchor:
                 self.anchors[event.anchor] = Node(event.value, start, end)
@@ -171,18 +180,24 @@ class _Composer:
             for part in parts:
                 if not isinstance(part.value, dict):
                     raise self.source.unreadable(
-                        SYNTAX, start, "'<<' merges mappings, and this is none", "name a mapping's anchor", end
+                        SYNTAX,
+                        start,
+                        "'<<' merges mappings, and this is none",
+                        "name a mapping's anchor",
+                        end,
                     )
             top.merge, top.merged = None, parts
         elif top.key is None:  # an alias or a collection as a key
             if not isinstance(node.value, str):
-                raise self.source.unreadable(SYNTAX, start, "a key that is no plain text", "use text as the key", end)
+                raise self.source.unreadable(
+                    SYNTAX, start, "a key that is no plain text", "use text as the key", end
+                )
             top.key = (node.value, start, end)
         else:
             key, *span = top.key
             top.key = None
             if key in top.node.value:
-                self.problems.append(twice(self.source, key, top.node.keys[key], (span[0], span[1])))
+                twice(self.source, key, top.node.keys[key], (span[0], span[1]), self.problems)
                 return
             top.node.value[key] = node.value
             top.node.keys[key] = (span[0], span[1])
@@ -230,7 +245,9 @@ class _Composer:
         if _BOOL.match(text):
             return text.lower() == "true"
         if _SPECIAL.match(text):
-            raise self.refuse(event, f"{text} is no number that JSON has", "use a finite number, null or quotes")
+            raise self.refuse(
+                event, f"{text} is no number that JSON has", "use a finite number, null or quotes"
+            )
         try:
             if _INT.match(text):
                 return int(text)

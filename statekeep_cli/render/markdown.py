@@ -33,7 +33,7 @@ def code(text: str, limit: int = 200) -> str:
     """User text as a code span, also inside a table's cell."""
     safe = shown(text, limit)
     if not safe.strip():
-        return "`" + (safe or " ") + "`"
+        return f"`{safe or ' '}`"  # nothing between backticks would be no code span
     longest = max((len(run) for run in re.findall("`+", safe)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if safe[0] in "` " or safe[-1] in "` " else ""
@@ -84,7 +84,7 @@ def _sections(report: Report, show_ids: bool, max_rows: int, max_blocks: int) ->
     if report.unreadable:
         yield _unreadable(report, show_ids)
     if report.notes and max_rows:
-        yield "\n".join(f"- {code(note, 1000)}" for note in report.notes)
+        yield "\n\n".join(f"Note: {code(note, 1000)}" for note in report.notes)
 
 
 def _title(report: Report) -> str:
@@ -115,7 +115,7 @@ def _strand(report: Report, g: Group, show_ids: bool) -> str:
     place = "" if g.source is None else f" in {where}"
     parts = [f"<details><summary>{words.actors(g.count)} stranded{place}: {_html(words.by(g))}</summary>"]
     if words.why(g):
-        parts.append(f"Why: {code(words.why(g), 1000)}")
+        parts.append(f"Why: {code(g.detail, 1000) if g.detail else words.why(g)}")
     if g.landings:
         items = (f"- {n:,} in {code(words.landing_text(x.state, x.stuck), 400)}" for x, n in g.landings[:10])
         parts.append("Their histories land\n\n" + "\n".join(items))
@@ -125,23 +125,24 @@ def _strand(report: Report, g: Group, show_ids: bool) -> str:
     if show_ids and g.sample:
         parts.append("Actors: " + ", ".join(code(i, 60) for i in g.sample))
     if g.freed_by_erase:
-        said = f"Policy `loops: erase` would free {g.freed_by_erase:,} of them"
-        if g.skipped_by_erase:
-            said += "; they would then have skipped " + ", ".join(code(s) for s in g.skipped_by_erase)
-        parts.append(said + ".")
+        said = words.erased(g, code)
+        parts.append(f"{said[0].upper()}{said[1:]}.")
     if g.suggestion.strip():
         parts.append("To paste into the target definition:")
         parts.append(fenced(g.suggestion))
     return "\n\n".join((*parts, "</details>"))
 
 
-def _hazard(hazard: Hazard, n: int, said: str) -> str:
-    return f"- {words.actors(n)}, `{hazard.hazard}` at {code(hazard.state)}: {code(said, 400)}"
+def _hazard(hazard: Hazard, n: int) -> str:
+    said = code(hazard.detail, 400) if hazard.detail else words.hazard_why(hazard)
+    if hazard.accepted is not None:
+        said = f"accepted, {code(hazard.accepted, 400)}"
+    return f"- {words.actors(n)}, `{hazard.hazard}` at {code(hazard.state)}: {said}"
 
 
 def _findings(found: list[tuple[Hazard, int]], most: int) -> str:
     lines = ["**Hazards that nobody has accepted yet**", ""]
-    lines += [_hazard(h, n, words.hazard_why(h)) for h, n in found[:most]]
+    lines += [_hazard(h, n) for h, n in found[:most]]
     if found[most:]:
         lines.append(f"- and {len(found) - most:,} more")
     lines += ["", "Once looked at, to paste into the target definition, with your reasons:", ""]
@@ -150,9 +151,7 @@ def _findings(found: list[tuple[Hazard, int]], most: int) -> str:
 
 def _notices(found: list[tuple[Hazard, int]], most: int) -> str:
     lines = ["<details><summary>Notices</summary>", ""]
-    for hazard, n in found[:most]:
-        said = words.hazard_why(hazard) if hazard.accepted is None else f"accepted: {hazard.accepted}"
-        lines.append(_hazard(hazard, n, said))
+    lines += [_hazard(h, n) for h, n in found[:most]]
     if found[most:]:
         lines.append(f"- and {len(found) - most:,} more")
     return "\n".join((*lines, "", "</details>"))

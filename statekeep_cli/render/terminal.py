@@ -108,13 +108,12 @@ def _folded(word: str, width: int) -> Iterator[str]:
     if word.isascii():
         yield from (word[i : i + width] for i in range(0, len(word), width))
         return
-    piece, taken = "", 0
+    piece = ""
     for char in word:
-        size = cells(char)
-        if taken + size > width:
+        if piece and cells(piece + char) > width:  # together: some characters widen the one before
             yield piece
-            piece, taken = "", 0
-        piece, taken = piece + char, taken + size
+            piece = ""
+        piece += char
     yield piece
 
 

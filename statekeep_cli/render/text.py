@@ -139,7 +139,7 @@ class _Page:
             more = ", ..." if g.count > len(g.sample) else ""
             yield from self.item("actors: " + ", ".join(shown(i, 60) for i in g.sample) + more)
         if g.freed_by_erase:
-            yield from self.item(erase_text(g))
+            yield from self.item(words.erased(g, shown))
         if g.suggestion.strip():
             yield from self.item(f"to paste into the definition {self.target()}:")
             yield from self.paste(g.suggestion.strip("\n").split("\n"))
@@ -221,14 +221,6 @@ class _Page:
 
     def painted(self, lines: list[str], *styles: str) -> Iterator[str]:
         return (self.paint(line, *styles) for line in lines)
-
-
-def erase_text(g: Group) -> str:
-    """What `loops: erase` would change for a group, in one sentence."""
-    said = f"policy `loops: erase` would free {g.freed_by_erase:,} of them"
-    if g.skipped_by_erase:
-        said += "; they would then have skipped " + ", ".join(shown(s) for s in g.skipped_by_erase)
-    return said
 
 
 def _fit(sizes: list[int], room: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from statekeep_cli.core.decision import NOTICES, Hazard, Place
@@ -154,6 +154,14 @@ def _order(g: Group, count: int) -> tuple[object, ...]:
 
 def why(group: Group) -> str:
     return group.detail or MEANINGS.get(group.reason, "")
+
+
+def erased(group: Group, show: Callable[[str], str]) -> str:
+    """What `loops: erase` would change for a strand group (apv.md section 3); `show` presents user text."""
+    said = f"the policy `loops: erase` would free {group.freed_by_erase:,} of them"
+    if group.skipped_by_erase:
+        said += "; they would then have skipped " + ", ".join(show(s) for s in group.skipped_by_erase)
+    return said
 
 
 def landing_text(state: str, stuck: str | None) -> str:

@@ -1,0 +1,147 @@
+"""Reading an export for `suggest`: who gets which decision, and samples of the traces behind them.
+
+Memory is bounded: decisions are counted, and of each decision a limited number of distinct records is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from statekeep_cli.core.apv import Deployment, FollowMore
+from statekeep_cli.core.decision import Decision
+from statekeep_cli.core.record import Intake, Opened
+from statekeep_cli.core.router import Router
+from statekeep_cli.core.trace import Actor, Symbols
+
+# Distinct records kept per decision, and trace items kept in all.
+PER_DECISION = 200
+ITEMS = 200_000
+
+
+class Batch(Protocol):
+    """Some actors as a reader yields them; `plain` as in `Router.route`."""
+
+    @property
+    def actors(self) -> Sequence[Actor[Any, Any]]: ...
+
+    @property
+    def plain(self) -> bool: ...
+
+
+# Reads the whole export from its start; called once per read.
+Batches = Callable[[], Iterable[Batch]]
+
+
+@dataclass(slots=True)
+class Survey:
+    """What one read found. `samples` has distinct records of those who migrate or strand."""
+
+    counts: Counter[Decision] = field(default_factory=Counter)
+    samples: dict[Decision, list[Opened]] = field(default_factory=dict)
+
+    @property
+    def strands(self) -> int:
+        return sum(n for decision, n in self.counts.items() if decision.outcome == "strand")
+
+
+def survey(deployment: Deployment, batches: Batches, symbols: Symbols) -> Survey:
+    """Decide everyone, and keep samples."""
+    router = Router(deployment, symbols)
+    found = Survey()
+    sampler = _Sampler(deployment, router, found)
+    for batch in batches():
+        routed = router.route(batch.actors, batch.plain)
+        wanted = {}
+        for number, count in routed.counts.items():
+            decision = routed.decisions[number]
+            found.counts[decision] += count
+            if decision.outcome in ("migrate", "strand"):
+                wanted[number] = decision
+        for actor, number in zip(batch.actors, routed.ids, strict=True):
+            if number in wanted and not sampler.take(wanted[number], actor, batch.plain):
+                del wanted[number]
+    return found
+
+
+class _Sampler:
+    def __init__(self, deployment: Deployment, router: Router, found: Survey):
+        self.router = router
+        self.intake = Intake(deployment)
+        self.samples = found.samples
+        self.traces: dict[Decision, set[tuple[bytes, ...]]] = {}
+        self.room = ITEMS
+
+    def take(self, decision: Decision, actor: Actor[Any, Any], plain: bool) -> bool:
+        """Keep the record if its trace is a new one. False where no more are wanted."""
+        traces = self.traces.setdefault(decision, set())
+        length = len(actor.history or ())
+        if len(traces) >= PER_DECISION or length > self.room:
+            return False
+        if actor.history is None:
+            key: tuple[bytes, ...] = ()
+        else:
+            key = (self.router.trace(actor.history, plain), bytes(actor.origin or b""))
+        if key not in traces:
+            traces.add(key)
+            self.room -= length
+            opened = self.intake.open(actor)
+            if isinstance(opened, Opened):
+                self.samples.setdefault(decision, []).append(opened)
+        return True
+
+
+def decide(deployment: Deployment, opened: Opened) -> Decision:
+    """The decision about a kept record, by the general form."""
+    intake = Intake(deployment)
+    while True:
+        try:
+            return deployment.decide(opened.case, intake.ends(opened))
+        except FollowMore as more:
+            deployment.follow(more.lane, more.paths)
+
+
+# --- two deployments compared ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Compared:
+    """How often each combination of decisions was made: one per deployment, in their order. `freed` counts,
+    of those the first one strands and the last one migrates, the actors without history. `erasable` counts those
+    the last one strands who would migrate with their loops erased."""
+
+    counts: Counter[tuple[Decision, ...]] = field(default_factory=Counter)
+    without_history: Counter[tuple[Decision, ...]] = field(default_factory=Counter)
+    erasable: Counter[tuple[Decision, ...]] = field(default_factory=Counter)
+
+
+def compare(deployments: Sequence[Deployment], batches: Batches, symbols: Symbols) -> Compared:
+    """Decide everyone under each deployment, in one read."""
+    routers = [Router(d, symbols) for d in deployments]
+    last = deployments[-1]
+    eraser = None
+    if not routers[-1].erase and any(graph.has_loop() for graph in last.source_graphs):
+        eraser = Router(Deployment(last.sources, last.target, erase_loops=True), symbols)
+    found = Compared()
+    for batch in batches():
+        routed = [router.route(batch.actors, batch.plain) for router in routers]
+        rows = list(zip(*(r.ids for r in routed), strict=True))
+        names = {row: tuple(r.decisions[n] for r, n in zip(routed, row, strict=True)) for row in set(rows)}
+        for row, count in Counter(rows).items():
+            found.counts[names[row]] += count
+        freed = {r for r, d in names.items() if d[0].outcome == "strand" and d[-1].outcome == "migrate"}
+        stuck = {r for r, d in names.items() if d[-1].outcome == "strand" and d[-1].landings} if eraser else set()
+        again = []
+        for actor, row in zip(batch.actors, rows, strict=True):
+            if row in freed and actor.history is None:
+                found.without_history[names[row]] += 1
+            if row in stuck and actor.history:
+                again.append((actor, row))
+        if eraser and again:
+            erased = eraser.route([actor for actor, _ in again], batch.plain)
+            for i, (_, row) in enumerate(again):
+                if erased[i].outcome == "migrate":
+                    found.erasable[names[row]] += 1
+    return found
