@@ -133,6 +133,7 @@ def plain_report() -> Report:
                 (Hazard("dead_end", "open"), 40),
                 (Hazard("timer_not_armed", "open", "the sweeper arms them"), 3),
                 (Hazard("entry_not_run", "open"), 7),
+                (Hazard("event_retired", "", None, "RENEW"), 2),
             )
         ),
         group(freed_by_erase=4, skipped_by_erase=("checking, on every way ahead", "audit")),
@@ -236,8 +237,9 @@ def test_text_says_everything() -> None:
         "would free 4 of them; they would then have skipped checking, on every way ahead, audit",
         "\nmigration:\n  stateMapping:\n    approved: security_review\n",
         "40 actors, dead_end at open: no final state can be reached from here",
-        "3 actors, timer_not_armed at open: accepted: the sweeper arms them",
+        "3 actors, timer_not_armed at open: accepted, the sweeper arms them",
         "7 actors, entry_not_run at open",
+        "2 actors, event_retired: RENEW",
         "  3:14: expected , or }",
         "note: the proof stopped at 4,096 paths",
     ):
@@ -253,8 +255,16 @@ def test_one_row_per_from_to_rule() -> None:
 
 
 def test_states_of_several_sources_are_told_apart() -> None:
-    said = text(report(migrated(1), migrated(2, source=place("open", 0))))
-    assert "open (pull-request@1)" in said and "open (pull-request@0)" in said
+    made = report(migrated(1), migrated(2, source=place("open", 0)), group(source=place("open", 0)))
+    for width in (40, 80):
+        said = re.sub(" +", " ", text(made, width))
+        assert "pull-request@1 open" in said
+        assert "pull-request@0 open" in said
+        assert "10 actors stranded in open of pull-request@0" in said.replace("\n ", " ")
+    page = markdown(made)
+    assert "| `pull-request@1` | `open` |" in page
+    assert "| `pull-request@0` | `open` |" in page
+    assert "in <code>open</code> of <code>pull-request@0</code>:" in page
 
 
 def test_what_is_cut_is_counted() -> None:
@@ -340,7 +350,8 @@ def test_what_is_no_state_value_is_shown_as_it_is(odd: str) -> None:
 @each_report
 def test_json_is_valid(made: Report) -> None:
     said = render_json(made)
-    assert said.isascii() and all(c.isprintable() or c == "\n" for c in said)
+    assert said.isascii()
+    assert all(c.isprintable() or c == "\n" for c in said)
     parsed = json.loads(said)
     validator("report").validate(json.loads(said.replace("\\ud800", "?")))
     assert [g["count"] for g in parsed["groups"]] == [g.count for g in made.groups]
@@ -395,7 +406,8 @@ def test_lines_are_valid_and_whole(bad: str) -> None:
     lines = Lines(digests)
     ids: list[str | int] = [bad, 17, "pr-3", "pr-4"]
     written = lines.add(ids, batch)
-    assert written.isascii() and written.count(b"\n") == 4
+    assert written.isascii()
+    assert written.count(b"\n") == 4
     parsed = [json.loads(x) for x in written.splitlines()]
     assert [p["actor"] for p in parsed] == [bad, "17", "pr-3", "pr-4"]
     for p, number in zip(parsed, batch.ids, strict=True):
@@ -415,7 +427,8 @@ def test_lines_of_nothing_and_of_unreadable_records() -> None:
     assert lines.add([], Batch(array.array("I"), {}, [])) == b""
     parsed = json.loads(lines.unreadable(Unreadable(3, 14, "expected , or }")))
     validator("decision").validate(parsed)
-    assert parsed["actor"] is None and parsed["detail"] == "3:14: expected , or }"
+    assert parsed["actor"] is None
+    assert parsed["detail"] == "3:14: expected , or }"
 
 
 def test_lines_want_an_id_per_decision() -> None:
@@ -450,7 +463,8 @@ def test_markdown_is_inert(made: Report, show_ids: bool) -> None:
     assert [
         t.content for t in found if t.type == "text" and re.search("script|onerror|@|漢|xxx", t.content)
     ] == []
-    assert sum(t.type == "heading_open" for t in found) == 1 and not any(t.tag in ("h1", "h2") for t in found)
+    assert sum(t.type == "heading_open" for t in found) == 1
+    assert not any(t.tag in ("h1", "h2") for t in found)
     rows = [i for i, t in enumerate(found) if t.type == "tr_open"]
     ends = [i for i, t in enumerate(found) if t.type == "tr_close"]
     widths = {
@@ -468,9 +482,12 @@ def test_user_text_comes_through_a_table_unchanged() -> None:
 
 def test_markdown_carries_no_ids_unless_asked() -> None:
     plain, asked = (markdown(plain_report(), show) for show in (False, True))
-    assert "pr-1" not in plain and "pr-2" not in plain
-    assert "pr-1" in asked and "pr-2" in asked
-    assert "- 3:14\n" in plain and "- 3:14: `expected , or }`" in asked
+    assert "pr-1" not in plain
+    assert "pr-2" not in plain
+    assert "pr-1" in asked
+    assert "pr-2" in asked
+    assert "- 3:14\n" in plain
+    assert "- 3:14: `expected , or }`" in asked
 
 
 def test_markdown_fits_a_comment() -> None:
@@ -478,7 +495,8 @@ def test_markdown_fits_a_comment() -> None:
     many = report(*(group(source=place(f"{wide}{i}"), detail="d" * 900, count=2) for i in range(2000)))
     said = markdown(many)
     assert len(said) < 65_536
-    assert "4,000" in said and "more strand groups" in said
+    assert "4,000" in said
+    assert "more strand groups" in said
     longer = replace(many, groups=tuple(replace(g, suggestion="# x\n" * 20_000) for g in many.groups))
     assert len(markdown(longer)) < 65_536
 
@@ -518,7 +536,8 @@ def test_counts_agree_over_the_formats() -> None:
 def test_rich_is_not_imported_for_plain_text() -> None:
     code = (
         "import sys; from statekeep_cli.core.report import *; from statekeep_cli.render import *;"
-        "FORMATS['text'](Report((), 1, 0, 0, 0, 0, ()), View()); print('rich' in sys.modules, 'msgspec' in sys.modules)"
+        "FORMATS['text'](Report((), 1, 0, 0, 0, 0, ()), View());"
+        "print('rich' in sys.modules, 'msgspec' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
@@ -554,7 +573,7 @@ def test_when_color_is_used(env: dict[str, str], tty: bool, expected: bool) -> N
 
 def test_width() -> None:
     stream = io.StringIO()
-    assert width_of(stream, {}) == 80
+    assert width_of(stream, {}) == width_of(None, {}) == 80
     assert width_of(stream, {"COLUMNS": "120"}) == 120
     assert width_of(stream, {"COLUMNS": "7"}) == 40
     for odd in ("", "x", "-3", "0", "٣", "9" * 30):
@@ -568,7 +587,8 @@ def test_width() -> None:
 def test_shown_text_is_inert_and_bounded(raw: str, limit: int) -> None:
     limit = max(limit, 8)
     said = shown(raw, limit)
-    assert said.isprintable() and cells(said) <= limit
+    assert said.isprintable()
+    assert cells(said) <= limit
 
 
 @given(st.text(st.characters(codec="utf-8")), st.integers(8, 60), st.integers(0, 5))
@@ -613,7 +633,9 @@ def test_a_bar_on_a_terminal_only() -> None:
     said = run(Tty(), 100, env={"COLUMNS": "80"})
     frames = said.split("\r")
     assert max(len(f.replace("\x1b[K", "")) for f in frames) <= 79
-    assert " 49%  199 of 400 actors, 2 unreadable" in said and "#" in said and "\n" not in said
+    assert " 49%  199 of 400 actors, 2 unreadable" in said
+    assert "#" in said
+    assert "\n" not in said
     assert said.endswith("\r\x1b[K")
 
 

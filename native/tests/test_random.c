@@ -48,11 +48,15 @@ static void one_case(uint64_t seed) {
                           .decisions = decisions + first, .counts = counts, .count_room = M_DECISIONS,
                           .misses = misses, .miss_room = 1 + random_below(&random, 64)};
         sk_result r;
+        int careful = 0;
         do {
             CHECK(sk_route(t, scratch, &batch, &r) == SK_OK);
+            careful = careful && r.decided + r.open == 0;
             CHECK(r.full || r.pending == 0 || r.misses > 0);
             CHECK(!r.full || r.misses == batch.miss_room);
-            for (uint32_t i = 0; i < r.misses; i++) {
+            /* The first miss is the first pending actor's. After a flush only that one is filled until an actor is
+             * through: else the entries of all of them might fill the tables again and again. */
+            for (uint32_t i = 0; i < (careful ? 1 : r.misses); i++) {
                 for (uint32_t k = 0; k < i; k++) {
                     CHECK(misses[k].kind != misses[i].kind || misses[k].a != misses[i].a || misses[k].b != misses[i].b ||
                           misses[k].c != misses[i].c);
@@ -64,6 +68,7 @@ static void one_case(uint64_t seed) {
                     sk_tables_free(t);
                     t = model_tables(&m, room);
                     flushes++;
+                    careful = 1;
                     break; /* the other misses belong to the old tables, and this one is met again */
                 }
             }

@@ -1,18 +1,18 @@
 """What changed between two definitions: states, transitions, timers, invokes, events and guards.
 
-States are the same by name, or where a mapping carries one to the other. Transitions are compared as the
-target would hear them: event names renamed, derived ones translated, targets carried.
+States are the same by name, or else where a mapping carries one to the other. Transitions are compared as the
+target would hear them: event names renamed, derived ones by what they stand for, targets carried.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from statekeep_cli.core.alphabet import Alphabet, is_internal
 from statekeep_cli.core.migration import Migration
-from statekeep_cli.core.model import Definition, Guard, Invoke, Path, StateNode, Transition, canonical
-from statekeep_cli.core.placement import carry, longest_key, target_nodes
+from statekeep_cli.core.model import Definition, Guard, Invoke, StateNode, Transition, canonical
+from statekeep_cli.core.placement import carry, target_nodes
 from statekeep_cli.core.replay import Lane
 from statekeep_cli.core.semantics import leaves
 
@@ -45,6 +45,9 @@ KINDS = (
     "guard_redefined",
     "context_schema_changed",
 )
+
+
+INVOKE_EVENTS = {"done.actor": "onDone", "error.actor": "onError", "snapshot": "onSnapshot"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +86,19 @@ class _Comparison:
         self.there = {n.index: self._counterpart(n) for n in source.nodes}
 
     def _counterpart(self, node: StateNode) -> StateNode | None:
-        return self.target.root if not node.path else carry(self.target, self.m.mapping, node.path)
+        if not node.path:
+            return self.target.root
+        return self.target.node(node.path) or carry(self.target, self.m.mapping, node.path)
 
     def all(self) -> Iterator[Change]:
         yield from self.states()
         for node in self.source.nodes:
             there = self.there[node.index]
-            if there is not None and (there.kind == "history") == (node.kind == "history"):
+            if there is None:
+                continue
+            if node.kind == there.kind == "history":
+                yield from self.history(node, there)
+            elif "history" not in (node.kind, there.kind):
                 yield from self.inside(node, there)
         yield from self.events()
         yield from self.guards()
@@ -100,125 +109,106 @@ class _Comparison:
     # states
 
     def states(self) -> Iterator[Change]:
-        named: set[int] = set()  # target nodes that some source state is, by name or by mapping
         for node in self.source.nodes:
             there = self.there[node.index]
-            if there is not None:
-                named |= {there.index, *(n.index for n in self.target.nodes_in(there.ancestors))}
-            key = longest_key(self.m.mapping, node.path)
-            same = self.target.node(node.path)
-            if same is not None:
-                named.add(same.index)
-            if key is not None and (there is None or there.path != node.path):
-                if key == node.path or there is not None:
-                    to = there.name if there is not None else self._value(self.m.mapping[key])
-                    yield Change("state_moved", node.name, before=node.name, after=to)
-                elif same is None:
-                    yield Change("state_removed", node.name, before=node.kind)
+            mapped = self._value(self.m.mapping[node.path]) if node.path in self.m.mapping else None
+            if mapped is not None and mapped != node.name:
+                yield Change("state_moved", node.name, before=node.name, after=mapped)
             elif there is None:
-                parallel = node.parent >= 0 and self.source.nodes[node.parent].kind == "parallel"
                 kept = self.there[node.parent]
-                region = parallel and kept is not None and kept.kind == "parallel"
+                regions = self.source.nodes[node.parent].kind == "parallel"
+                region = regions and kept is not None and kept.kind == "parallel"
                 yield Change("region_removed" if region else "state_removed", node.name, before=node.kind)
             if there is not None and there.kind != node.kind:
                 yield Change("kind_changed", node.name, before=node.kind, after=there.kind)
-        parallel_before = {t.index for i, t in self.there.items() if t and self.source.nodes[i].kind == "parallel"}
+        named = 0
+        parallel = set()
+        for index, there in self.there.items():
+            if there is not None:
+                named |= there.ancestors | 1 << there.index
+                if self.source.nodes[index].kind == there.kind == "parallel":
+                    parallel.add(there.index)
         for node in self.target.nodes:
-            if node.index not in named:
-                region = node.parent in parallel_before and self.target.nodes[node.parent].kind == "parallel"
-                yield Change("region_added" if region else "state_added", node.name, after=node.kind)
+            if not named >> node.index & 1:
+                kind = "region_added" if node.parent in parallel else "state_added"
+                yield Change(kind, node.name, after=node.kind)
 
     def _value(self, value: object) -> str:
-        nodes = target_nodes(self.target, value)[1]
-        return " + ".join(n.name for n in leaves(self.target, nodes))
+        node, nodes = target_nodes(self.target, value)
+        return node.name if node is not None else " + ".join(n.name for n in leaves(self.target, nodes))
 
     # one state and its counterpart
 
+    def history(self, node: StateNode, there: StateNode) -> Iterator[Change]:
+        before = f"{'deep' if node.deep else 'shallow'}, else {self._carried(node.default)}"
+        after = f"{'deep' if there.deep else 'shallow'}, else {_names(self.target, there.default)}"
+        if before != after:
+            yield Change("history_changed", node.name, before=before, after=after)
+
     def inside(self, node: StateNode, there: StateNode) -> Iterator[Change]:
         if node.kind == there.kind == "compound":
-            yield from self._where("initial_changed", node, self.carried((node.initial,)), there, (there.initial,))
-        if node.kind == "history":
-            before = f"{'deep' if node.deep else 'shallow'}, else {self.names(self.carried(node.default))}"
-            after = f"{'deep' if there.deep else 'shallow'}, else {self.names(self._paths(there.default))}"
+            before, after = self._carried((node.initial,)), _names(self.target, (there.initial,))
             if before != after:
-                yield Change("history_changed", node.name, before=before, after=after)
-            return
-        yield from self.timers(node, there)
-        yield from self.invokes(node, there)
+                yield Change("initial_changed", node.name, before=before, after=after)
+        heard = {f"xstate.done.state.{node.id}": f"xstate.done.state.{there.id}"}
+        yield from self.timers(node, there, heard)
+        yield from self.invokes(node, there, heard)
         here: dict[str, tuple[str, list[_Candidate]]] = {}
         for descriptor, ts in node.transitions.items():
-            heard = self.heard(node, there, descriptor)
-            here[heard] = (said(node, descriptor), [self.candidate(t) for t in ts])
-        after_all = {d: [_candidate(self.target, t) for t in ts] for d, ts in there.transitions.items()}
+            name = heard.get(descriptor) or self.m.rename_events.get(descriptor, descriptor)
+            here[name] = (said(node, descriptor), [self._candidate(t) for t in ts])
+        now = {d: (said(there, d), [_candidate(self.target, t) for t in ts]) for d, ts in there.transitions.items()}
         if node.always or there.always:
-            here[""] = ("always", [self.candidate(t) for t in node.always])
-            after_all[""] = [_candidate(self.target, t) for t in there.always]
-        for heard in dict.fromkeys((*here, *after_all)):
-            on, before = here.get(heard, ("", []))
-            on = on or ("always" if not heard else said(there, heard))
-            yield from _candidates(node.name, on, before, after_all.get(heard, []))
+            here[""] = ("always", [self._candidate(t) for t in node.always])
+            now[""] = ("always", [_candidate(self.target, t) for t in there.always])
+        for name in dict.fromkeys((*here, *now)):
+            on, before_all = here.get(name, ("", []))
+            on_now, after_all = now.get(name, ("", []))
+            yield from _candidates(node.name, on or on_now, before_all, after_all)
 
-    def _where(
-        self, kind: str, node: StateNode, before: Sequence[Path | None], there: StateNode, after: Iterable[int]
-    ) -> Iterator[Change]:
-        if list(before) != self._paths(after):
-            was = [self.source.nodes[node.initial].path]
-            yield Change(kind, node.name, before=self.names(was), after=self.names(self._paths(after)))
-
-    def heard(self, node: StateNode, there: StateNode, descriptor: str) -> str:
-        if descriptor == f"xstate.done.state.{node.id}":
-            return f"xstate.done.state.{there.id}"
-        return self.alphabet.translate(descriptor)
-
-    def carried(self, nodes: Iterable[int]) -> list[Path | None]:
-        found = [self.there[i] for i in nodes]
-        return [None if n is None else n.path for n in found]
-
-    def _paths(self, nodes: Iterable[int]) -> list[Path | None]:
-        return [self.target.nodes[i].path for i in nodes]
-
-    def names(self, paths: Iterable[Path | None]) -> str:
-        return " + ".join("(nowhere)" if p is None else ".".join(p) or "(the machine)" for p in paths)
-
-    def candidate(self, t: Transition) -> _Candidate:
-        to = _stays(t)
-        if t.targets:
-            found = [self.there[i] for i in t.targets]
-            names = [self.source.nodes[i].name if n is None else n.name for i, n in zip(t.targets, found, strict=True)]
-            to = " + ".join(names)
-        guard = None if t.guard is None else Guard(self.m.rename_guards.get(t.guard.name, t.guard.name), t.guard.params)
-        return _Candidate(_guard(guard), to + _reenters(t))
-
-    # timers, invokes
-
-    def timers(self, node: StateNode, there: StateNode) -> Iterator[Change]:
-        kept: set[str] = set()
+    def timers(self, node: StateNode, there: StateNode, heard: dict[str, str]) -> Iterator[Change]:
+        """Timers are the same by delay, the rest in order (section 5); `heard` learns their events."""
+        delays = [t.delay for t in there.timers]
+        same = {t.delay: t.delay for t in node.timers if t.delay in delays}
+        left = [d for d in delays if d not in same]
+        same.update(zip([t.delay for t in node.timers if t.delay not in same], left, strict=False))
         for timer in node.timers:
-            after = self.alphabet.translate(f"xstate.after.{timer.delay}.{node.id}")
-            match = next((t.delay for t in there.timers if after == f"xstate.after.{t.delay}.{there.id}"), None)
-            if match is None:
+            after = same.get(timer.delay)
+            if after is None:
                 yield Change("timer_removed", node.name, before=timer.delay)
                 continue
-            kept.add(match)
-            if match != timer.delay:
-                yield Change("timer_changed", node.name, before=timer.delay, after=match)
-        for timer in there.timers:
-            if timer.delay not in kept:
-                yield Change("timer_added", there.name, after=timer.delay)
+            heard[f"xstate.after.{timer.delay}.{node.id}"] = f"xstate.after.{after}.{there.id}"
+            if after != timer.delay:
+                yield Change("timer_changed", node.name, before=timer.delay, after=after)
+        for delay in delays:
+            if delay not in same.values():
+                yield Change("timer_added", there.name, after=delay)
 
-    def invokes(self, node: StateNode, there: StateNode) -> Iterator[Change]:
-        def key(i: Invoke) -> object:
-            return i.id if i.own_id else i.position
-
-        after = {key(i): i for i in there.invokes}
+    def invokes(self, node: StateNode, there: StateNode, heard: dict[str, str]) -> Iterator[Change]:
+        """Invokes are the same by their own id, or by position without one; `heard` learns their events."""
+        left = {i.id if i.own_id else i.position: i for i in there.invokes}
         for invoke in node.invokes:
-            match = after.pop(key(invoke), None)
-            if match is None:
+            after = left.pop(invoke.id if invoke.own_id else invoke.position, None)
+            if after is None:
                 yield Change("invoke_removed", node.name, before=_invoke(invoke))
-            elif match.src != invoke.src:
-                yield Change("invoke_changed", node.name, before=_invoke(invoke), after=_invoke(match))
-        for invoke in after.values():
+                continue
+            for prefix in INVOKE_EVENTS:
+                heard[f"xstate.{prefix}.{invoke.id}"] = f"xstate.{prefix}.{after.id}"
+            if after.src != invoke.src:
+                yield Change("invoke_changed", node.name, before=_invoke(invoke), after=_invoke(after))
+        for invoke in left.values():
             yield Change("invoke_added", there.name, after=_invoke(invoke))
+
+    def _carried(self, nodes: Iterable[int]) -> str:
+        """Source nodes under the target's names, where it has them."""
+        return " + ".join(name_of(self.there[i] or self.source.nodes[i]) for i in nodes)
+
+    def _candidate(self, t: Transition) -> _Candidate:
+        to = self._carried(t.targets) if t.targets else _stays(t)
+        guard = t.guard
+        if guard is not None:
+            guard = Guard(self.m.rename_guards.get(guard.name, guard.name), guard.params)
+        return _Candidate(_guard(guard), to + _reenters(t))
 
     # the definition as a whole
 
@@ -289,15 +279,23 @@ def said(node: StateNode, descriptor: str) -> str:
         if descriptor == f"xstate.after.{timer.delay}.{node.id}":
             return f"after {timer.delay}"
     for invoke in node.invokes:
-        for prefix, word in (("done.actor", "onDone"), ("error.actor", "onError"), ("snapshot", "onSnapshot")):
+        for prefix, word in INVOKE_EVENTS.items():
             if descriptor == f"xstate.{prefix}.{invoke.id}":
                 return f"{word} of {_invoke(invoke)}"
     return descriptor
 
 
 def _candidate(d: Definition, t: Transition) -> _Candidate:
-    to = " + ".join(d.nodes[i].name for i in t.targets) if t.targets else _stays(t)
+    to = _names(d, t.targets) if t.targets else _stays(t)
     return _Candidate(_guard(t.guard), to + _reenters(t))
+
+
+def name_of(node: StateNode) -> str:
+    return node.name or "(the machine)"
+
+
+def _names(d: Definition, nodes: Iterable[int]) -> str:
+    return " + ".join(name_of(d.nodes[i]) for i in nodes)
 
 
 def _stays(t: Transition) -> str:

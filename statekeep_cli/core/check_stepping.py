@@ -241,11 +241,7 @@ def _report(
         return
     steps = list(dict.fromkeys(_named(d, m.configuration) for m in cycle))
     around = " -> ".join([*steps[:8], "..." if len(steps) > 8 else steps[0]])
-    pointer: Pointer = ()
-    for micro in cycle:
-        for node in d.nodes_in(micro.configuration):
-            if node.always and not pointer:
-                pointer = (*pointers[node.index], "always")
+    pointer = next(_causes(d, pointers, cycle), ())
     found[key] = Finding(
         "SK031",
         pointer,
@@ -253,3 +249,15 @@ def _report(
         "guard one of these transitions, or let it lead somewhere else",
         "key",
     )
+
+
+def _causes(d: Definition, pointers: list[Pointer], cycle: list[Micro]) -> Iterator[Pointer]:
+    """Where the transitions stand that a cycle is made of."""
+    for micro in cycle:
+        for node in d.nodes_in(micro.configuration):
+            if node.always:
+                yield (*pointers[node.index], "always")
+        for event in micro.queue:
+            index = d.by_id.get(event.removeprefix("xstate.done.state."))
+            if index is not None:
+                yield (*pointers[index], "onDone")

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 from statekeep_cli.core.anchors import Facts
 from statekeep_cli.core.apv import Case, Deployment, Ends, FollowMore
 from statekeep_cli.core.changes import Change, changes
-from statekeep_cli.core.decision import Decision, Hazard, Place
+from statekeep_cli.core.decision import Decision, Hazard, Landing, Place
 from statekeep_cli.core.replay import Event, Lane, LoopKey, Pair
 from statekeep_cli.core.semantics import State, enter_by_default, is_done, leaves
 
@@ -135,6 +135,7 @@ def _source(deployment: Deployment, index: int) -> SourceDiff:
 
 
 Pairs = frozenset[Pair]
+Fate = tuple[str, Place | None, str, str, frozenset[Landing]]
 Node = tuple[State, Facts, tuple[tuple[LoopKey, Pairs], ...]]
 
 
@@ -234,7 +235,8 @@ def _verdict(
     if is_done(lane.source, configuration):
         return StateVerdict(source, names, "done")
     asked = _schemas(deployment, lane, configuration)
-    endings: dict[tuple[Any, ...], dict[tuple[tuple[str, bool], ...], Ending]] = {}
+    endings: dict[Fate, list[Ending]] = {}
+    depends = False
     alone: Decision | None = None
     contexts = list(_contexts(list(asked)))
     for outcomes in contexts:
@@ -242,17 +244,28 @@ def _verdict(
         context = tuple((asked[i], value) for i, value in outcomes.items())
         without = _without_history(deployment, lane, histories, configuration, schemas)
         alone = alone or without
-        known = [] if histories.bound else list(_with_history(deployment, lane, histories, configuration, nodes, schemas))
-        for decision, example in known or [(without, None)]:
-            key = _fate(decision)
-            endings.setdefault(key, {}).setdefault(context, Ending(decision, example, context))
-    merged = tuple(e for by_context in endings.values() for e in _unconditional(by_context, len(contexts)))
-    return StateVerdict(source, names, _judge(endings, len(contexts)), _by_rule(merged, alone), alone)
+        here: dict[Fate, Ending] = {}
+        if nodes and not histories.bound:
+            for decision, example in _with_history(deployment, lane, histories, configuration, nodes, schemas):
+                _note(here, Ending(decision, example, context))
+        else:
+            here[_fate(without)] = Ending(without, None, context)
+        if len(here) == 1:  # whatever the history: no example is needed, and a proof may speak for it
+            fate, only = here.popitem()
+            if _fate(without) == fate:
+                _note(here, Ending(without, None, context))
+            _note(here, replace(only, example=None))
+        for fate, ending in here.items():
+            endings.setdefault(fate, []).append(ending)
+        depends |= len(here) > 1
+    merged = tuple(e for found in endings.values() for e in _unconditional(found, len(contexts)))
+    return StateVerdict(source, names, _judge(set(endings), depends), merged, alone)
 
 
 def _schemas(deployment: Deployment, lane: Lane, configuration: int) -> dict[int, str]:
     """The context schemas that a decision about this configuration may ask, each named by who asks first."""
-    m, found = lane.migration, {}
+    m = lane.migration
+    found: dict[int, str] = {}
     asks = [("eligible", m.eligible)]
     for route in m.routes:
         at = lane.source.by_path.get(route.source)
@@ -302,41 +315,34 @@ def _with_history(
             yield deployment.decide(case, Ends(tuple((facts, p) for p in pairs))), histories.path_to(node)
 
 
-def _fate(d: Decision) -> tuple[Any, ...]:
+def _fate(d: Decision) -> Fate:
     """What tells endings apart: where an actor goes, or why it strands and where its history lands."""
-    if d.outcome == "migrate":
-        return (d.outcome, d.target)
-    if d.outcome == "strand":
-        return (d.outcome, d.reason, d.rule, frozenset(d.landings))
-    return (d.outcome, d.reason)
+    landings = frozenset(d.landings) if d.outcome == "strand" and not d.rule else frozenset()
+    return (d.outcome, d.target, d.reason, d.rule if d.outcome == "strand" else "", landings)
 
 
-def _unconditional(by_context: dict[tuple[tuple[str, bool], ...], Ending], contexts: int) -> list[Ending]:
+def _note(here: dict[Fate, Ending], ending: Ending) -> None:
+    """Enter an ending; where there is one like it, that one keeps its example and gains the hazards."""
+    fate = _fate(ending.decision)
+    known = here.get(fate)
+    if known is None:
+        here[fate] = ending
+    elif set(ending.decision.hazards) - set(known.decision.hazards):
+        hazards = tuple(dict.fromkeys((*known.decision.hazards, *ending.decision.hazards)))
+        here[fate] = replace(known, decision=replace(known.decision, hazards=hazards))
+
+
+def _unconditional(found: list[Ending], contexts: int) -> list[Ending]:
     """One ending without its context where it is the same under all of them."""
-    found = list(by_context.values())
     return [replace(found[0], context=())] if len(found) == contexts else found
 
 
-def _judge(endings: dict[tuple[Any, ...], dict[tuple[tuple[str, bool], ...], Ending]], contexts: int) -> Verdict:
-    outcomes = {key[0] for key in endings}
+def _judge(fates: set[Fate], depends_on_history: bool) -> Verdict:
+    outcomes = {fate[0] for fate in fates}
     if outcomes == {"strand"}:
         return "stranded"
-    if len(endings) == 1:
-        return "safe" if outcomes == {"migrate"} else "stays"
     if outcomes == {"stay"}:
         return "stays"
-    per_context: dict[tuple[tuple[str, bool], ...], int] = {}
-    for by_context in endings.values():
-        for context in by_context:
-            per_context[context] = per_context.get(context, 0) + 1
-    return "depends_on_history" if any(n > 1 for n in per_context.values()) else "depends_on_context"
-
-
-def _by_rule(endings: tuple[Ending, ...], alone: Decision | None) -> tuple[Ending, ...]:
-    """The only ending there is needs no example; where no history is needed either, the proof speaks."""
-    if len(endings) != 1:
-        return endings
-    only = endings[0]
-    if alone is not None and _fate(alone) == _fate(only.decision):
-        return (replace(only, decision=alone, example=None),)
-    return (replace(only, example=None),)
+    if len(fates) == 1:
+        return "safe"
+    return "depends_on_history" if depends_on_history else "depends_on_context"

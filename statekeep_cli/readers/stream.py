@@ -15,9 +15,9 @@ from typing import BinaryIO, Self
 
 from statekeep_cli.errors import InputUnreadable, Problem
 
-# Bytes asked for at once. Decoded records of a block this size still fit into a second-level cache; blocks of a
+# Bytes asked for at once. Decoded records of a block this size fit into a second-level cache; blocks of a
 # megabyte and more were measured to decode a fifth slower.
-BLOCK = 256 * 1024
+BLOCK = 128 * 1024
 # Bytes of the longest record: what is read before its end is found has to fit into memory.
 MAX_RECORD = 64 * 1024 * 1024
 

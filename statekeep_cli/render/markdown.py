@@ -74,7 +74,8 @@ def _sections(report: Report, show_ids: bool, max_rows: int, max_blocks: int) ->
         yield _strand(report, group, show_ids)
     left = strands[max_blocks:]
     if left:
-        yield f"{len(left):,} more strand groups with {words.actors(sum(g.count for g in left))} are left out here."
+        n = sum(g.count for g in left)
+        yield f"{len(left):,} more strand groups with {words.actors(n)} are left out here."
     findings = report.findings()
     if findings:
         yield _findings(findings, max(max_rows, 10))
@@ -96,11 +97,12 @@ def _title(report: Report) -> str:
 
 def _table(report: Report, rows: list[tuple[Group, int]], most: int) -> str:
     labelled = words.several_sources(report)
-    lines = ["| actors | outcome | from | to | rule or reason |", "|---:|---|---|---|---|"]
+    head = ("actors", "outcome", *(("source",) if labelled else ()), "from", "to", "rule or reason")
+    lines = [f"| {' | '.join(head)} |", "|---:" + "|---" * (len(head) - 1) + "|"]
     for g, n in rows[:most]:
-        source = _cell(words.place_text(g.source, with_label=labelled))
-        target = _cell(words.place_text(g.target, with_label=False))
-        lines.append(f"| {n:,} | {g.outcome} | {source} | {target} | {_cell(words.by(g))} |")
+        label = [words.label(g.source) if g.source else "-"] if labelled else []
+        texts = (*label, words.place_text(g.source), words.place_text(g.target), words.by(g))
+        lines.append(f"| {n:,} | {g.outcome} | {' | '.join(map(_cell, texts))} |")
     left = rows[most:]
     if left:
         lines += [
@@ -111,8 +113,10 @@ def _table(report: Report, rows: list[tuple[Group, int]], most: int) -> str:
 
 
 def _strand(report: Report, g: Group, show_ids: bool) -> str:
-    where = _html(words.place_text(g.source, with_label=words.several_sources(report)))
-    place = "" if g.source is None else f" in {where}"
+    place = ""
+    if g.source is not None:
+        of = f" of {_html(words.label(g.source))}" if words.several_sources(report) else ""
+        place = f" in {_html(words.place_text(g.source))}{of}"
     parts = [f"<details><summary>{words.actors(g.count)} stranded{place}: {_html(words.by(g))}</summary>"]
     if words.why(g):
         parts.append(f"Why: {code(g.detail, 1000) if g.detail else words.why(g)}")
@@ -133,16 +137,9 @@ def _strand(report: Report, g: Group, show_ids: bool) -> str:
     return "\n\n".join((*parts, "</details>"))
 
 
-def _hazard(hazard: Hazard, n: int) -> str:
-    said = code(hazard.detail, 400) if hazard.detail else words.hazard_why(hazard)
-    if hazard.accepted is not None:
-        said = f"accepted, {code(hazard.accepted, 400)}"
-    return f"- {words.actors(n)}, `{hazard.hazard}` at {code(hazard.state)}: {said}"
-
-
 def _findings(found: list[tuple[Hazard, int]], most: int) -> str:
     lines = ["**Hazards that nobody has accepted yet**", ""]
-    lines += [_hazard(h, n) for h, n in found[:most]]
+    lines += ["- " + words.hazard_text(h, n, code) for h, n in found[:most]]
     if found[most:]:
         lines.append(f"- and {len(found) - most:,} more")
     lines += ["", "Once looked at, to paste into the target definition, with your reasons:", ""]
@@ -151,7 +148,7 @@ def _findings(found: list[tuple[Hazard, int]], most: int) -> str:
 
 def _notices(found: list[tuple[Hazard, int]], most: int) -> str:
     lines = ["<details><summary>Notices</summary>", ""]
-    lines += [_hazard(h, n) for h, n in found[:most]]
+    lines += ["- " + words.hazard_text(h, n, code) for h, n in found[:most]]
     if found[most:]:
         lines.append(f"- and {len(found) - most:,} more")
     return "\n".join((*lines, "", "</details>"))

@@ -21,15 +21,19 @@ WIDE = 80  # where there is no terminal to ask
 # --- the terminal ----------------------------------------------------------------------------------------
 
 
-def width_of(stream: TextIO, env: Mapping[str, str] = os.environ) -> int:
-    """Columns to lay out for: `COLUMNS`, else the terminal's own width, else 80; never below 40."""
+def width_of(stream: TextIO | None, env: Mapping[str, str] = os.environ) -> int:
+    """Columns to lay out for: `COLUMNS`, else the terminal's own width, else 80; never below 40.
+
+    `stream` is None for what is written to a file.
+    """
     given = env.get("COLUMNS", "")
     if given.isascii() and given.isdigit() and 0 < int(given) < 10_000:
         return max(int(given), NARROWEST)
     try:
-        return max(os.get_terminal_size(stream.fileno()).columns or WIDE, NARROWEST)
-    except (OSError, ValueError, AttributeError):
-        return WIDE
+        columns = os.get_terminal_size(stream.fileno()).columns if stream else 0
+    except (OSError, ValueError):  # no terminal, closed, or no file at all
+        columns = 0
+    return max(columns or WIDE, NARROWEST)
 
 
 def is_interactive(stream: TextIO, env: Mapping[str, str] = os.environ) -> bool:
@@ -100,21 +104,29 @@ def shown(text: str, limit: int = 200) -> str:
     safe = inert(text[: limit + 1])
     if len(text) <= limit and cells(safe) <= limit:
         return safe
-    return next(_folded(safe, limit - 3)) + "..."
+    return _head(safe, limit - 3) + "..."
+
+
+def _head(text: str, width: int) -> str:
+    """As much of a text as fits, and at least a character."""
+    if text.isascii():
+        return text[: max(width, 1)]
+    end = 1
+    while end < len(text) and cells(text[: end + 1]) <= width:  # whole: some characters widen the one before
+        end += 1
+    return text[:end]
 
 
 def _folded(word: str, width: int) -> Iterator[str]:
-    """A word in pieces of at most `width` columns."""
-    if word.isascii():
-        yield from (word[i : i + width] for i in range(0, len(word), width))
-        return
-    piece = ""
-    for char in word:
-        if piece and cells(piece + char) > width:  # together: some characters widen the one before
-            yield piece
-            piece = ""
-        piece += char
-    yield piece
+    """A word in pieces of at most `width` columns, broken behind dots and dashes where it has some."""
+    while cells(word) > width:
+        piece = _head(word, width)
+        joint = max(piece.rfind(c) for c in "._-/:") + 1
+        if joint > len(piece) // 3:
+            piece = piece[:joint]
+        yield piece
+        word = word[len(piece) :]
+    yield word
 
 
 def wrap(text: str, width: int, first: str = "", rest: str | None = None) -> list[str]:

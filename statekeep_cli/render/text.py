@@ -9,6 +9,7 @@ from statekeep_cli.core.report import Group, Report
 from statekeep_cli.render import words
 from statekeep_cli.render.terminal import Paint, cells, inert, shown, wrap
 
+NARROWEST_COLUMN = 12  # of a table; else its rows are written one below the other
 MAX_ROWS = 200
 MAX_BLOCKS = 30
 MAX_LANDINGS = 10
@@ -65,31 +66,31 @@ class _Page:
         found = words.rows(self.report)
         if not found:
             return
-        head = ("actors", "outcome", "from", "to", "rule or reason")
-        body = [(f"{n:,}", g.outcome, *self.places(g), shown(words.by(g))) for g, n in found[:MAX_ROWS]]
-        sizes = [max(cells(row[i]) for row in (head, *body)) for i in range(5)]
-        gaps = 2 * 4 + 1
-        room = self.width - gaps - sizes[0] - sizes[1]
-        if room < 36:
+        head = self.columns("actors", "outcome", "source", "from", "to", "rule or reason")
+        body = [self.cells(g, n) for g, n in found[:MAX_ROWS]]
+        sizes = [max(map(cells, column)) for column in zip(head, *body, strict=True)]
+        room = self.width - 1 - 2 * (len(sizes) - 1) - sizes[0] - sizes[1]
+        if room < NARROWEST_COLUMN * (len(sizes) - 2):
             yield from self.stacked(body)
         else:
             sizes[2:] = _fit(sizes[2:], room)
-            yield self.paint(self.row(head, sizes)[0].rstrip(), "bold")
-            for cells_of_row in body:
-                lines = self.row(cells_of_row, sizes)
-                yield from self.marked(lines, cells_of_row[1])
+            yield self.paint(self.row(head, sizes)[0], "bold")
+            for row in body:
+                yield from self.marked(self.row(row, sizes), row[1])
         left = found[MAX_ROWS:]
         if left:
             n = sum(count for _, count in left)
-            yield from wrap(
-                f"and {len(left):,} more rows with {words.actors(n)}; --format json has all", self.width, " "
-            )
+            said = f"and {len(left):,} more rows with {words.actors(n)}; --format json has all"
+            yield from wrap(said, self.width, " ")
 
-    def places(self, g: Group) -> tuple[str, str]:
-        return (
-            shown(words.place_text(g.source, with_label=self.labelled)),
-            shown(words.place_text(g.target, with_label=False)),
-        )
+    def cells(self, g: Group, n: int) -> tuple[str, ...]:
+        source, target = words.place_text(g.source), words.place_text(g.target)
+        label = words.label(g.source) if g.source else "-"
+        return self.columns(f"{n:,}", g.outcome, *map(shown, (label, source, target, words.by(g))))
+
+    def columns(self, *columns: str) -> tuple[str, ...]:
+        """All six, or five where there is a single source."""
+        return columns if self.labelled else (*columns[:2], *columns[3:])
 
     def row(self, columns: tuple[str, ...], sizes: list[int]) -> list[str]:
         wrapped = [wrap(c, size) for c, size in zip(columns, sizes, strict=True)]
@@ -104,7 +105,8 @@ class _Page:
     def stacked(self, body: Sequence[tuple[str, ...]]) -> Iterator[str]:
         """The rows where columns would be too narrow to read."""
         size = max(len(row[0]) for row in body)
-        for n, outcome, source, target, rule in body:
+        for n, outcome, *label, source, target, rule in body:
+            source = " ".join((*label, source))
             way = source if target == "-" else f"{source} -> {target}"
             lines = wrap(f"{outcome} {way}: {rule}", self.width, f" {n:>{size}} ", " " * (size + 4))
             yield from self.marked(lines, outcome)
@@ -126,8 +128,10 @@ class _Page:
             yield wrap(what, self.width)
 
     def strand(self, g: Group) -> Iterator[str]:
-        where = shown(words.place_text(g.source, with_label=self.labelled))
-        place = "" if g.source is None else f" in {where}"
+        place = ""
+        if g.source is not None:
+            of = f" of {shown(words.label(g.source))}" if self.labelled else ""
+            place = f" in {shown(words.place_text(g.source))}{of}"
         head = f"{words.actors(g.count)} stranded{place}: {shown(words.by(g))}"
         yield from self.painted(wrap(head, self.width, "", "  "), "bold", "red")
         if words.why(g):
@@ -170,8 +174,7 @@ class _Page:
     def findings(self, found: list[tuple[Hazard, int]]) -> Iterator[str]:
         yield from self.painted(wrap("hazards that nobody has accepted yet", self.width), "bold", "red")
         for hazard, n in found[:MAX_HAZARDS]:
-            what = f"{words.actors(n)}, {hazard.hazard} at {shown(hazard.state)}: {shown(words.hazard_why(hazard), 400)}"
-            yield from self.item(what)
+            yield from self.item(words.hazard_text(hazard, n, shown))
         if found[MAX_HAZARDS:]:
             yield from self.item(f"and {len(found) - MAX_HAZARDS:,} more; --format json has all")
         yield from self.item(
@@ -182,12 +185,7 @@ class _Page:
     def notices(self, found: list[tuple[Hazard, int]]) -> Iterator[str]:
         yield self.paint("notices", "bold")
         for hazard, n in found[:MAX_HAZARDS]:
-            said = words.hazard_why(hazard)
-            if hazard.accepted is not None:
-                said = f"accepted: {hazard.accepted}"
-            yield from self.item(
-                f"{words.actors(n)}, {hazard.hazard} at {shown(hazard.state)}: {shown(said, 400)}"
-            )
+            yield from self.item(words.hazard_text(hazard, n, shown))
         if found[MAX_HAZARDS:]:
             yield from self.item(f"and {len(found) - MAX_HAZARDS:,} more; --format json has all")
 

@@ -9,9 +9,7 @@ from typing import Any
 
 from statekeep_cli.core.decision import NOTICES, Hazard, Place
 from statekeep_cli.core.model import join_path
-from statekeep_cli.core.report import DefinitionRef, Group, Report
-
-OUTCOMES = ("migrate", "strand", "stay", "skip")
+from statekeep_cli.core.report import OUTCOMES, DefinitionRef, Group, Report
 
 # What a reason means, for groups that bring no sentence of their own (apv.md section 7).
 MEANINGS = {
@@ -106,12 +104,9 @@ def definition_label(d: DefinitionRef) -> str:
     return f"{d.id}@{d.version}"
 
 
-def place_text(place: Place | None, *, with_label: bool) -> str:
-    """`submitted`, or `submitted (loan@1)`; `-` where there is no place."""
-    if place is None:
-        return "-"
-    state = state_text(place.state)
-    return f"{state} ({label(place)})" if with_label else state
+def place_text(place: Place | None) -> str:
+    """`submitted`; `-` where there is no place."""
+    return "-" if place is None else state_text(place.state)
 
 
 def several_sources(report: Report) -> bool:
@@ -181,8 +176,13 @@ def notices(report: Report) -> list[tuple[Hazard, int]]:
     return sorted(found.items(), key=lambda x: (x[0].hazard in NOTICES, -x[1], x[0].hazard, x[0].state))
 
 
-def hazard_why(hazard: Hazard) -> str:
-    return hazard.detail or HAZARD_MEANINGS.get(hazard.hazard, "")
+def hazard_text(hazard: Hazard, n: int, show: Callable[[str], str]) -> str:
+    """A hazard in one line; `show` presents user text. Some are at no state: what happened on the path."""
+    said = show(hazard.detail) if hazard.detail else HAZARD_MEANINGS.get(hazard.hazard, "")
+    if hazard.accepted is not None:
+        said = f"accepted, {show(hazard.accepted)}"
+    place = f" at {show(hazard.state)}" if hazard.state else ""
+    return f"{actors(n)}, {hazard.hazard}{place}: {said}"
 
 
 def accept_lines(findings: Iterable[Hazard]) -> list[str]:
