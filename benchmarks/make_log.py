@@ -2,7 +2,8 @@
 
     python benchmarks/make_log.py OUT --actors 1000000 --profile loan --seed 1
 
-puts v1.json, v2.json and actors.jsonl into the folder OUT. Actors have about 500 bytes and 8 events each. Profiles:
+puts v1.json, v2.json and actors.jsonl into the folder OUT. Actors have about 500 bytes and 8 events each.
+Profiles:
 
     loan         a loan workflow; many actors share a trace
     recorded     the same, with the recorded state after every event

@@ -1,12 +1,13 @@
 """The cffi build of the native core: `statekeep_cli._native`, API mode, limited API where Python has it.
 
 setup.py names `native/build.py:ffibuilder`; pip does the rest. What cffi declares is cut out of statekeep.h
-between its two marks, so the binding and the header are one text; the compiler then compares every declaration
-with the header it came from.
+between its two marks, so the binding and the header are one text; the compiler then compares every
+declaration with the header it came from.
 
 Environment, read at build time:
 
-STATEKEEP_SANITIZE=1  AddressSanitizer and UBSan, for running the Python suite under them (see native/Makefile).
+STATEKEEP_SANITIZE=1  AddressSanitizer and UBSan, for running the Python suite under them; how to is said in
+                      native/Makefile
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ BEGIN, END = "/* cdef: begin */", "/* cdef: end */"
 
 
 def declarations(header: str) -> str:
-    """The part of the header between the marks. Raises ValueError unless each mark is there once, in order."""
+    """The part of the header between the marks; ValueError unless each is there once and in order."""
     if header.count(BEGIN) != 1 or header.count(END) != 1:
         raise ValueError(f"statekeep.h must contain {BEGIN!r} and {END!r} once each")
     start, stop = header.index(BEGIN) + len(BEGIN), header.index(END)
@@ -36,8 +37,8 @@ def declarations(header: str) -> str:
 def compile_args() -> list[str]:
     """Flags for the compiler of whoever installs.
 
-    The strict warnings, as errors, belong to native/Makefile: a compiler that we have never seen may warn about
-    something new, and that must not stop an installation.
+    The strict warnings, as errors, belong to native/Makefile: a compiler that we have never seen may warn
+    about something new, and that must not stop an installation.
     """
     if sys.platform == "win32":
         return ["/O2", "/std:c11", "/experimental:c11atomics"]

@@ -82,7 +82,8 @@ static int check_heads(const sk_tables *t, sk_error *error) {
 typedef int (*good_slot)(const sk_tables *t, uint64_t key, uint64_t rest);
 
 static int good_sparse(const sk_tables *t, uint64_t key, uint64_t rest) {
-    return is_position_row(t, sk_low(key)) && key >> 32 >= t->symbols && key >> 32 < SK_ID_LIMIT && good_move(t, rest);
+    return is_position_row(t, sk_low(key)) && key >> 32 >= t->symbols && key >> 32 < SK_ID_LIMIT &&
+           good_move(t, rest);
 }
 
 static int good_split(const sk_tables *t, uint64_t key, uint64_t rest) {
@@ -93,8 +94,8 @@ static int good_split(const sk_tables *t, uint64_t key, uint64_t rest) {
 }
 
 static int good_cut(const sk_tables *t, uint64_t key, uint64_t rest) {
-    return is_position_row(t, sk_low(key)) && key >> 32 != 0 && key >> 32 < SK_ID_LIMIT && sk_low(rest) == 0 &&
-           is_position_row(t, sk_value(rest));
+    return is_position_row(t, sk_low(key)) && key >> 32 != 0 && key >> 32 < SK_ID_LIMIT &&
+           sk_low(rest) == 0 && is_position_row(t, sk_value(rest));
 }
 
 static int good_decision(const sk_tables *t, uint64_t key, uint64_t rest) {

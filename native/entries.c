@@ -32,7 +32,7 @@ static int put_word(sk_word *word, uint64_t value) {
     return SK_OK;
 }
 
-/* ---- adding ---------------------------------------------------------------------------------------------- */
+/* ---- adding -------------------------------------------------------------------------------------------- */
 
 int sk_add_position(sk_tables *t, uint32_t position, uint32_t loop, int absorbing) {
     uint32_t used = sk_used(&t->positions_used);
@@ -97,7 +97,8 @@ int sk_add_move(sk_tables *t, uint32_t position, uint32_t symbol, uint32_t next,
         return SK_FULL;
     }
     uint32_t row = sk_position_row(t, position);
-    uint64_t word = step == SK_SPLIT ? sk_pack(SK_SPLIT, 0) : SK_PLAIN | sk_pack(step, sk_position_row(t, next));
+    uint64_t word =
+        step == SK_SPLIT ? sk_pack(SK_SPLIT, 0) : SK_PLAIN | sk_pack(step, sk_position_row(t, next));
     int status = SK_OK;
     if (symbol < t->symbols) {
         status = put_word(&t->moves[(size_t)row + 1 + symbol], word);
@@ -183,7 +184,7 @@ int sk_add_decision(sk_tables *t, uint32_t position, uint32_t facts, uint32_t he
     return status;
 }
 
-/* ---- looking up ------------------------------------------------------------------------------------------ */
+/* ---- looking up ---------------------------------------------------------------------------------------- */
 
 uint64_t sk_find_move(const sk_tables *t, uint32_t row, uint32_t symbol) {
     if (symbol < t->symbols) {
@@ -262,7 +263,8 @@ int sk_get_cut(const sk_tables *t, uint32_t position, uint32_t cut, uint32_t *ne
     return SK_OK;
 }
 
-int sk_get_decision(const sk_tables *t, uint32_t position, uint32_t facts, uint32_t head, uint32_t *decision) {
+int sk_get_decision(const sk_tables *t, uint32_t position, uint32_t facts, uint32_t head,
+                    uint32_t *decision) {
     if (!has_position(t, position)) {
         return SK_BAD_POSITION;
     }

@@ -1,4 +1,5 @@
-/* internal.h - what the .c files share: how words are packed (drawn in statekeep.h), and the tables themselves. */
+/* internal.h - what the .c files share: how words are packed (drawn in statekeep.h), and the tables
+ * themselves. */
 #ifndef STATEKEEP_INTERNAL_H
 #define STATEKEEP_INTERNAL_H
 
@@ -20,7 +21,7 @@
 #define SK_INLINE static inline
 #endif
 
-/* ---- words ----------------------------------------------------------------------------------------------- */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 typedef _Atomic uint64_t sk_word;
 
@@ -29,8 +30,8 @@ typedef _Atomic uint64_t sk_word;
 #define SK_LOOP_LIMIT 0x3fffffffu
 #define SK_MAP_LIMIT (UINT32_C(1) << 30)
 
-/* Every reader loads with acquire: what was written before the word was published (the row it leads to) is then
- * visible too. On x86 such a load is an ordinary one. */
+/* Every reader loads with acquire: what was written before the word was published (the row it leads to) is
+ * then visible too. On x86 such a load is an ordinary one. */
 SK_INLINE uint64_t sk_load(const sk_word *word) {
     return atomic_load_explicit(word, memory_order_acquire);
 }
@@ -57,7 +58,7 @@ SK_INLINE uint32_t sk_loop(uint64_t own) {
     return (uint32_t)(own >> 32) & SK_LOOP_LIMIT;
 }
 
-/* ---- hash maps ------------------------------------------------------------------------------------------- */
+/* ---- hash maps ----------------------------------------------------------------------------------------- */
 
 typedef struct sk_slot {
     sk_word key;
@@ -79,8 +80,9 @@ SK_INLINE uint64_t sk_hash(uint64_t key, uint32_t third) {
     return h;
 }
 
-/* The rest of the slot with this key, or 0. With triple, the low half of the rest is the third id of the key and
- * has to be equal too; without, third is 0 and the rest is all value. Ends because half of the slots are empty. */
+/* The rest of the slot with this key, or 0. With triple, the low half of the rest is the third id of the
+ * key and has to be equal too; without, third is 0 and the rest is all value. Ends because half of the
+ * slots are empty. */
 SK_INLINE uint64_t sk_map_find(const sk_map *map, uint64_t key, uint32_t third, int triple) {
     for (uint64_t i = sk_hash(key, third) & map->mask;; i = (i + 1) & map->mask) {
         uint64_t rest = sk_load(&map->slots[i].rest);
@@ -105,7 +107,7 @@ void sk_map_release(sk_map *map);
 /* SK_OK (also if there with the same rest), SK_CONFLICT or SK_FULL. */
 int sk_map_add(sk_map *map, uint64_t key, uint32_t third, int triple, uint64_t rest);
 
-/* ---- tables ---------------------------------------------------------------------------------------------- */
+/* ---- tables -------------------------------------------------------------------------------------------- */
 
 struct sk_tables {
     /* Read for every symbol. */
@@ -156,16 +158,16 @@ SK_INLINE uint32_t sk_used(const _Atomic uint32_t *used) {
 /* The word of move(row, symbol), dense or sparse or by absorption; 0 if missing. symbol < SK_ID_LIMIT. */
 uint64_t sk_find_move(const sk_tables *t, uint32_t row, uint32_t symbol);
 
-/* ---- working memory -------------------------------------------------------------------------------------- */
+/* ---- working memory ------------------------------------------------------------------------------------ */
 
 typedef struct sk_frame {
     uint32_t loop;
     uint32_t row;
 } sk_frame;
 
-/* A sparse set: loop l stands at depth mark[l] if mark[l] < top and stack[mark[l]].loop == l. Whatever an earlier
- * actor left in mark fails that test, so nothing is cleared between actors. Each loop is on the stack at most
- * once, so `loops` frames are enough. */
+/* A sparse set: loop l stands at depth mark[l] if mark[l] < top and stack[mark[l]].loop == l. Whatever an
+ * earlier actor left in mark fails that test, so nothing is cleared between actors. Each loop is on the
+ * stack at most once, so `loops` frames are enough. */
 struct sk_scratch {
     uint32_t loops; /* 0: made for keep mode */
     uint32_t *mark;
@@ -176,7 +178,7 @@ struct sk_scratch {
     uint32_t *index; /* open addressing over the batch's misses: number of the miss + 1, or 0 */
 };
 
-/* ---- memory ---------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 /* calloc, or NULL where count * size does not fit. Tests replace it to make any allocation fail. */
 void *sk_allocate(uint64_t count, uint64_t size);

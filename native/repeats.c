@@ -1,8 +1,8 @@
 /* repeats.c - finding equal hashes with bounded memory: split by range, then sort and compare neighbours. */
 #include "internal.h"
 
-int sk_partition(const uint64_t *hashes, uint64_t n, uint64_t base, uint32_t parts, uint32_t part, uint64_t *out_hashes,
-                 uint64_t *out_ordinals, uint64_t room, uint64_t *found) {
+int sk_partition(const uint64_t *hashes, uint64_t n, uint64_t base, uint32_t parts, uint32_t part,
+                 uint64_t *out_hashes, uint64_t *out_ordinals, uint64_t room, uint64_t *found) {
     if (found == NULL || part >= parts || (n != 0 && hashes == NULL) ||
         (room != 0 && (out_hashes == NULL || out_ordinals == NULL))) {
         return SK_BAD_ARGUMENT;
@@ -23,7 +23,7 @@ int sk_partition(const uint64_t *hashes, uint64_t n, uint64_t base, uint32_t par
     return size > room ? SK_FULL : SK_OK;
 }
 
-/* ---- sorting --------------------------------------------------------------------------------------------- */
+/* ---- sorting ------------------------------------------------------------------------------------------- */
 
 typedef struct pairs {
     uint64_t *hash;
@@ -50,7 +50,8 @@ static void swap(const pairs *p, uint64_t i, uint64_t j) {
 static void sort_few(const pairs *p, uint64_t from, uint64_t to) {
     for (uint64_t i = from + 1; i < to; i++) {
         for (uint64_t j = i; j > from; j--) {
-            if (p->hash[j - 1] < p->hash[j] || (p->hash[j - 1] == p->hash[j] && p->ordinal[j - 1] <= p->ordinal[j])) {
+            if (p->hash[j - 1] < p->hash[j] ||
+                (p->hash[j - 1] == p->hash[j] && p->ordinal[j - 1] <= p->ordinal[j])) {
                 break;
             }
             swap(p, j - 1, j);
@@ -58,8 +59,8 @@ static void sort_few(const pairs *p, uint64_t from, uint64_t to) {
     }
 }
 
-/* In-place radix sort ("American flag", McIlroy, Bostic and McIlroy 1993) from the most significant byte: at most
- * 16 passes over the data and 16 calls deep, for any input. */
+/* In-place radix sort ("American flag", McIlroy, Bostic and McIlroy 1993) from the most significant byte:
+ * at most 16 passes over the data and 16 calls deep, for any input. */
 static void sort(const pairs *p, uint64_t from, uint64_t to, int digit) {
     if (to - from <= FEW) {
         sort_few(p, from, to);

@@ -21,8 +21,8 @@ static uint32_t stop(sk_end *e, uint32_t why, uint32_t a, uint32_t b, uint32_t c
     return why;
 }
 
-/* One symbol in full: whatever the fast loops leave to it. Moves e on and returns GOES_ON, or says in e what is
- * missing. *cut: whether the path was cut here. */
+/* One symbol in full: whatever the fast loops leave to it. Moves e on and returns GOES_ON, or says in e
+ * what is missing. *cut: whether the path was cut here. */
 SK_COLD static uint32_t step_slowly(const sk_tables *t, uint32_t symbol, sk_end *e, int *cut) {
     *cut = 0;
     if (symbol >= SK_ID_LIMIT) {
@@ -63,8 +63,8 @@ SK_COLD static uint32_t step_slowly(const sk_tables *t, uint32_t symbol, sk_end 
     return GOES_ON;
 }
 
-/* `loops: keep`: two chains of loads, positions and facts, that hardly wait for each other. Step 0 is no special
- * case: its column leads back to the same facts. */
+/* `loops: keep`: two chains of loads, positions and facts, that hardly wait for each other. Step 0 is no
+ * special case: its column leads back to the same facts. */
 SK_INLINE void walk_keep(const sk_tables *t, const uint32_t *symbol, const uint32_t *end, sk_end *e) {
     const sk_word *moves = t->moves + 1;
     const sk_word *facts = t->facts;
@@ -72,8 +72,9 @@ SK_INLINE void walk_keep(const sk_tables *t, const uint32_t *symbol, const uint3
     uint32_t row = e->row;
     uint32_t known = e->facts;
     for (; symbol != end; symbol++) {
-        if (SK_LIKELY(*symbol < dense)) {
-            uint64_t move = sk_load(&moves[(size_t)row + *symbol]);
+        uint32_t here = *symbol; /* read once: what was compared is what is used */
+        if (SK_LIKELY(here < dense)) {
+            uint64_t move = sk_load(&moves[(size_t)row + here]);
             if (SK_LIKELY(move & SK_PLAIN)) {
                 uint64_t fact = sk_load(&facts[(size_t)known + sk_mid(move)]);
                 if (SK_LIKELY(fact & SK_PLAIN)) {
@@ -86,7 +87,7 @@ SK_INLINE void walk_keep(const sk_tables *t, const uint32_t *symbol, const uint3
         int cut;
         e->row = row;
         e->facts = known;
-        if (step_slowly(t, *symbol, e, &cut) != GOES_ON) {
+        if (step_slowly(t, here, e, &cut) != GOES_ON) {
             return;
         }
         row = e->row;
@@ -96,9 +97,12 @@ SK_INLINE void walk_keep(const sk_tables *t, const uint32_t *symbol, const uint3
     e->facts = known;
 }
 
-/* `loops: erase`: the same, with the stack of apv.md section 3. */
-SK_INLINE void walk_erase(const sk_tables *t, sk_scratch *scratch, const uint32_t *symbol, const uint32_t *end,
-                          sk_end *e) {
+/* `loops: erase`: the same, with the stack of apv.md section 3. Whether a loop is on the stack is a single
+ * branch on purpose, which `|` keeps in one piece where && and & are taken apart: what an earlier trace left
+ * in mark is at random above or below top, and a branch of its own on that cost a third of the time. mark
+ * holds depths only, so stack[depth] is always memory of the stack. */
+SK_INLINE void walk_erase(const sk_tables *t, sk_scratch *scratch, const uint32_t *symbol,
+                          const uint32_t *end, sk_end *e) {
     const sk_word *moves = t->moves;
     const sk_word *facts = t->facts;
     const uint32_t dense = t->symbols;
@@ -111,16 +115,18 @@ SK_INLINE void walk_erase(const sk_tables *t, sk_scratch *scratch, const uint32_
     stack[0] = (sk_frame){loop, row};
     mark[loop] = 0;
     for (; symbol != end; symbol++) {
+        uint32_t here = *symbol;
         int cut = 0;
         uint64_t move, fact;
-        if (SK_LIKELY(*symbol < dense) && SK_LIKELY((move = sk_load(&moves[(size_t)row + 1 + *symbol])) & SK_PLAIN) &&
+        if (SK_LIKELY(here < dense) &&
+            SK_LIKELY((move = sk_load(&moves[(size_t)row + 1 + here])) & SK_PLAIN) &&
             SK_LIKELY((fact = sk_load(&facts[(size_t)known + sk_mid(move)])) & SK_PLAIN)) {
             row = sk_low(move);
             known = sk_low(fact);
         } else {
             e->row = row;
             e->facts = known;
-            if (step_slowly(t, *symbol, e, &cut) != GOES_ON) {
+            if (step_slowly(t, here, e, &cut) != GOES_ON) {
                 return;
             }
             row = e->row;
@@ -135,7 +141,7 @@ SK_INLINE void walk_erase(const sk_tables *t, sk_scratch *scratch, const uint32_
         } else {
             uint32_t depth = mark[loop];
             sk_frame f = stack[depth];
-            if (!((f.loop ^ loop) | (depth > top))) {
+            if (((f.loop ^ loop) | (depth > top)) == 0) {
                 top = depth;
                 row = f.row;
                 continue;
@@ -154,10 +160,10 @@ SK_INLINE uint64_t find_decision(const sk_tables *t, uint32_t head, const sk_end
     return sk_map_find(&t->decided, sk_pack(e->facts, e->row), head, 1);
 }
 
-/* ---- one actor ------------------------------------------------------------------------------------------- */
+/* ---- one actor ----------------------------------------------------------------------------------------- */
 
-int sk_route_one(const sk_tables *t, sk_scratch *scratch, const uint32_t *symbols, uint64_t count, uint32_t head,
-                 uint32_t *decision) {
+int sk_route_one(const sk_tables *t, sk_scratch *scratch, const uint32_t *symbols, uint64_t count,
+                 uint32_t head, uint32_t *decision) {
     if (decision == NULL) {
         return SK_BAD_ARGUMENT;
     }
@@ -195,10 +201,12 @@ int sk_route_one(const sk_tables *t, sk_scratch *scratch, const uint32_t *symbol
     return SK_OK;
 }
 
-/* ---- a batch --------------------------------------------------------------------------------------------- */
+/* ---- a batch ------------------------------------------------------------------------------------------- */
 
-/* Traces are walked a block at a time, and then the block's decisions are looked up: a look-up that guessed its
- * branch wrongly does not throw away the next trace's loads. */
+/* Traces are walked a block at a time, and then the block's decisions are looked up: a look-up that guessed
+ * its branch wrongly does not throw away the next trace's loads. Measured with tests/bench.c, this is worth
+ * a fifth where decisions are many. Walking several traces in turns, or by length, is not worth its code:
+ * without it a processor already overlaps traces, whose lengths it knows long before their ends. */
 enum { BLOCK = 64 };
 
 typedef struct sk_walk {
@@ -233,8 +241,8 @@ static int record_miss(sk_scratch *scratch, const sk_batch *b, sk_result *r, con
     return 1;
 }
 
-/* Collects the next SK_PENDING slots from *next on. Each offset is read once, checked, and not read again. Returns
- * SK_OK, or what is wrong with actor *next. */
+/* Collects the next SK_PENDING slots from *next on. Each offset is read once, checked, and not read again.
+ * Returns SK_OK, or what is wrong with actor *next. */
 static int collect(const sk_batch *b, const uint32_t *symbols, uint32_t heads, uint64_t *next, sk_walk *walks,
                    uint32_t *size) {
     uint32_t n = 0;
@@ -294,7 +302,8 @@ static uint32_t settle_block(const sk_tables *t, sk_scratch *scratch, const sk_b
             uint64_t rest = find_decision(t, w->head, &w->at);
             decision = sk_value(rest);
             if (SK_UNLIKELY(rest == 0)) {
-                stop(&w->at, SK_MISS_DECISION, sk_row_position(t, w->at.row), sk_row_facts(t, w->at.facts), w->head);
+                stop(&w->at, SK_MISS_DECISION, sk_row_position(t, w->at.row), sk_row_facts(t, w->at.facts),
+                     w->head);
             }
         }
         switch (w->at.why) {
@@ -328,7 +337,8 @@ static int fits(const sk_tables *t, const sk_scratch *s, const sk_batch *b) {
     if (b->actors != 0 && (b->offsets == NULL || b->heads == NULL || b->decisions == NULL)) {
         return 0;
     }
-    if (b->counts == NULL || b->count_room < t->limits.decisions || (b->symbol_count != 0 && b->symbols == NULL)) {
+    if (b->counts == NULL || b->count_room < t->limits.decisions ||
+        (b->symbol_count != 0 && b->symbols == NULL)) {
         return 0;
     }
     if ((b->miss_room != 0 && b->misses == NULL) || b->miss_room > s->miss_room) {

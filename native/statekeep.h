@@ -1,9 +1,9 @@
 /* statekeep.h - the router's native core: tables, and traces led through them.
  *
- * This header is the whole interface. The core knows numbers only: no strings, no files, no clock, no Python.
- * It keeps no globals, so any number of tables can live side by side. C11; the numbers mean what apv.md
- * section 9 calls symbols, positions, steps and facts. All ids are dense, counted from 0, and given out by the
- * caller (the compiler).
+ * This header is the whole interface. The core knows numbers only: no strings, no files, no clock, no
+ * Python. It keeps no globals, so any number of tables can live side by side. C11; the numbers mean what
+ * apv.md section 9 calls symbols, positions, steps and facts. All ids are dense, counted from 0, and given
+ * out by the caller (the compiler).
  *
  *
  * What one actor's route is
@@ -19,6 +19,12 @@
  *                         split(position, facts, symbol) -> next position, and the facts become 0
  *
  *      at the end:        decision(position, facts, head) -> decision           and counts[decision] += 1
+ *
+ * In erase mode (apv.md section 3, `loops: erase`) each position belongs to a loop, which stands for its
+ * source configuration, and a stack of (loop, position) goes along, from the start position on. Where a
+ * move leads to a loop that is at the top, its position is replaced there; where the loop is further down,
+ * the stack is popped to it and the route goes on from the position found; else it is pushed. A cut empties
+ * the stack first. Facts see every symbol all the same.
  *
  * Tables are filled while they are used: an entry that is not there is reported as a *miss*, the actor's slot
  * stays SK_PENDING, the caller adds the entry and routes the slot again.
@@ -62,9 +68,11 @@
  *   slot   | key: row, facts row / id  | rest: third id, value + 1 |   rest == 0: the slot is empty
  *          +---------------------------+---------------------------+
  *
- * Everything is allocated once at the sizes given at creation, zeroed by the operating system page by page as
- * it is touched, and never moved. Entries are only ever added. When something is full an insertion says
- * SK_FULL, and the caller starts new tables (a "flush").
+ * Everything is allocated once at the sizes given at creation, zeroed by the operating system page by page
+ * as it is touched, and never moved. Entries are only ever added. When something is full an insertion says
+ * SK_FULL, and the caller starts new tables (a "flush"). After a flush it should see one trace through
+ * before it fills for others: where all of them together need more than fits, filling for all would flush
+ * for ever.
  *
  *
  * Threads
@@ -97,8 +105,8 @@ extern "C" {
 /* cdef: begin */
 
 /* What a decision slot holds besides a decision. */
-#define SK_PENDING 0xffffffff /* to be routed; still to be routed after the call where an entry was missing */
-#define SK_OPEN 0xfffffffe    /* erase mode met SK_SPLIT: decide this actor by its general form; not counted */
+#define SK_PENDING 0xffffffff /* to be routed; after a call: still to be routed, an entry was missing */
+#define SK_OPEN 0xfffffffe    /* erase mode met SK_SPLIT: to be decided by the general form; not counted */
 
 /* The step of a move whose next position depends on the facts. */
 #define SK_SPLIT 0x7fffffff
@@ -117,9 +125,9 @@ enum sk_status {
     SK_BAD_STEP = 7,      /* step 0 has no entry of its own: it changes no facts */
     SK_BAD_FACTS = 8,     /* facts at or above limits.facts */
     SK_BAD_CUT = 9,       /* cut 0, which means none, or at or above SK_ID_LIMIT */
-    SK_BAD_HEAD = 10,     /* no such head (or not the next id, or one that is decided); sk_route: index is the actor */
+    SK_BAD_HEAD = 10,     /* no such head, not the next id, or a decided one; sk_route: index is the actor */
     SK_BAD_OFFSET = 11,   /* offsets decrease or pass the symbols' end; index is the actor */
-    SK_BAD_ARGUMENT = 12, /* a NULL, a room that is too small, a scratch that does not fit, or the wrong mode */
+    SK_BAD_ARGUMENT = 12, /* a NULL, too little room, a scratch that does not fit, or the wrong mode */
     SK_CONFLICT = 13,     /* the entry exists with another value; entries are never changed */
     SK_BAD_TABLE = 14     /* sk_tables_check: a stored index is out of bounds; index is the word or slot */
 };
@@ -134,7 +142,7 @@ typedef struct sk_error {
 /* A constant English sentence for a status, without a full stop; never NULL, also for unknown numbers. */
 const char *sk_message(int status);
 
-/* ---- tables ---------------------------------------------------------------------------------------------- */
+/* ---- tables -------------------------------------------------------------------------------------------- */
 
 /* The sizes of tables, fixed at creation. Memory is reserved for all of it and used as it is filled. */
 typedef struct sk_limits {
@@ -168,8 +176,9 @@ typedef struct sk_usage {
 
 typedef struct sk_tables sk_tables;
 
-/* New, empty tables. limits: copied; NULL is an error. error: filled if and only if NULL is returned (SK_BAD_LIMIT,
- * SK_NO_MEMORY, SK_BAD_ARGUMENT); may be NULL. The caller owns the result and frees it with sk_tables_free. */
+/* New, empty tables. limits: copied; NULL is an error. error: filled if and only if NULL is returned
+ * (SK_BAD_LIMIT, SK_NO_MEMORY, SK_BAD_ARGUMENT); may be NULL. The caller owns the result and frees it with
+ * sk_tables_free. */
 sk_tables *sk_tables_new(const sk_limits *limits, sk_error *error);
 
 /* Frees tables that nobody uses any more. NULL does nothing. */
@@ -178,8 +187,9 @@ void sk_tables_free(sk_tables *tables);
 /* Fills usage. Neither may be NULL (SK_BAD_ARGUMENT). Safe beside routing and adding. */
 int sk_tables_usage(const sk_tables *tables, sk_usage *usage);
 
-/* Walks every stored word and compares every index in it with its bounds, as a reader of foreign tables would.
- * error: filled on SK_BAD_TABLE; may be NULL. Not beside sk_add_*: it would see half of an insertion. */
+/* Walks every stored word and compares every index in it with its bounds, as a reader of foreign tables
+ * would. error: filled on SK_BAD_TABLE; may be NULL. Not beside sk_add_*: it would see half of an
+ * insertion. */
 int sk_tables_check(const sk_tables *tables, sk_error *error);
 
 /* ---- adding entries: one thread at a time ----------------------------------------------------------------
@@ -200,7 +210,8 @@ int sk_add_head(sk_tables *tables, uint32_t head, uint32_t position, uint32_t fa
 /* The same for a head that is decided whatever its trace: decision is below limits.decisions. */
 int sk_add_decided_head(sk_tables *tables, uint32_t head, uint32_t decision);
 
-/* move(position, symbol) -> (next, step). step 0: no facts change. step SK_SPLIT: next is ignored. */
+/* move(position, symbol) -> (next, step). step 0: no facts change. step SK_SPLIT: next is ignored, and
+ * found again as 0. */
 int sk_add_move(sk_tables *tables, uint32_t position, uint32_t symbol, uint32_t next, uint32_t step);
 
 /* split(position, facts, symbol) -> next. Keep mode only (SK_BAD_ARGUMENT): erase mode never reads it. */
@@ -224,9 +235,10 @@ int sk_get_move(const sk_tables *tables, uint32_t position, uint32_t symbol, uin
 int sk_get_split(const sk_tables *tables, uint32_t position, uint32_t facts, uint32_t symbol, uint32_t *next);
 int sk_get_fact(const sk_tables *tables, uint32_t facts, uint32_t step, uint32_t *next, uint32_t *cut);
 int sk_get_cut(const sk_tables *tables, uint32_t position, uint32_t cut, uint32_t *next);
-int sk_get_decision(const sk_tables *tables, uint32_t position, uint32_t facts, uint32_t head, uint32_t *decision);
+int sk_get_decision(const sk_tables *tables, uint32_t position, uint32_t facts, uint32_t head,
+                    uint32_t *decision);
 
-/* ---- routing --------------------------------------------------------------------------------------------- */
+/* ---- routing ------------------------------------------------------------------------------------------- */
 
 /* An entry that was missing, and the first actor of the batch that met it.
  *
@@ -257,8 +269,8 @@ typedef struct sk_miss {
  * again, by one call at a time; it may go with several tables of the same limits. */
 typedef struct sk_scratch sk_scratch;
 
-/* miss_room: the largest sk_batch.miss_room it will be used with. The caller owns the result and frees it with
- * sk_scratch_free. error: filled if and only if NULL is returned; may be NULL. */
+/* miss_room: the largest sk_batch.miss_room it will be used with. The caller owns the result and frees it
+ * with sk_scratch_free. error: filled if and only if NULL is returned; may be NULL. */
 sk_scratch *sk_scratch_new(const sk_tables *tables, uint32_t miss_room, sk_error *error);
 
 /* NULL does nothing. */
@@ -270,12 +282,13 @@ typedef struct sk_batch {
     uint64_t actors;
     const uint32_t *symbols;  /* the traces, one after the other */
     uint64_t symbol_count;    /* how many symbols there are */
-    const uint64_t *offsets;  /* actors + 1 of them: the trace of actor i is symbols[offsets[i] .. offsets[i + 1]] */
+    const uint64_t *offsets;  /* actors + 1 of them: actor i's symbols are offsets[i] .. offsets[i + 1] - 1 */
     const uint32_t *heads;    /* per actor */
     uint32_t *decisions;      /* per actor, in and out: SK_PENDING slots are routed, all others left alone */
     uint64_t *counts;         /* counts[d] grows by one for each slot that became d in this call */
     uint64_t count_room;      /* at least limits.decisions */
-    sk_miss *misses;          /* out: distinct missing entries, in the order of their first actors */
+    sk_miss *misses;          /* out: distinct missing entries, in the order of their first actors:
+                               * misses[0] is what the first slot that is SK_PENDING now lacks */
     uint32_t miss_room;       /* how many fit; at most the scratch's */
 } sk_batch;
 
@@ -291,8 +304,8 @@ typedef struct sk_result {
 } sk_result;
 
 /* Routes every SK_PENDING slot from the start of its trace. Returns result->status:
- *   SK_OK            each slot that was SK_PENDING has a decision, or is SK_OPEN, or is SK_PENDING because of an
- *                    entry in misses (or because full is 1);
+ *   SK_OK            each slot that was SK_PENDING has a decision, or is SK_OPEN, or is SK_PENDING because of
+ *                    an entry in misses (or because full is 1);
  *   SK_BAD_SYMBOL, SK_BAD_HEAD, SK_BAD_OFFSET
  *                    actor `index` is malformed: the slots before it are as with SK_OK, it and those after
  *                    it are untouched;
@@ -301,12 +314,12 @@ typedef struct sk_result {
  * tables, scratch, batch, result: not NULL. */
 int sk_route(const sk_tables *tables, sk_scratch *scratch, const sk_batch *batch, sk_result *result);
 
-/* The same for a single actor, with nothing counted. decision (out, not NULL): a decision, SK_OPEN, or SK_PENDING
- * if an entry is missing (sk_route on a batch of one says which). symbols: NULL if count is 0. scratch: may be
- * NULL in keep mode. Returns SK_OK, SK_BAD_HEAD, SK_BAD_SYMBOL or SK_BAD_ARGUMENT; *decision is SK_PENDING on
- * failure. */
-int sk_route_one(const sk_tables *tables, sk_scratch *scratch, const uint32_t *symbols, uint64_t count, uint32_t head,
-                 uint32_t *decision);
+/* The same for a single actor, with nothing counted. decision (out, not NULL): a decision, SK_OPEN, or
+ * SK_PENDING if an entry is missing (sk_route on a batch of one says which). symbols: NULL if count is 0.
+ * scratch: may be NULL in keep mode. Returns SK_OK, SK_BAD_HEAD, SK_BAD_SYMBOL or SK_BAD_ARGUMENT;
+ * *decision is SK_PENDING on failure. */
+int sk_route_one(const sk_tables *tables, sk_scratch *scratch, const uint32_t *symbols, uint64_t count,
+                 uint32_t head, uint32_t *decision);
 
 /* ---- repeated ids ----------------------------------------------------------------------------------------
  *
@@ -318,12 +331,12 @@ int sk_route_one(const sk_tables *tables, sk_scratch *scratch, const uint32_t *s
  * parts, with their ordinals base + index. found (out): how many there are, which may be more than room: then
  * the first room of them are written and SK_FULL is returned. Also SK_BAD_ARGUMENT: part >= parts, or a NULL
  * where something is to be read or written. */
-int sk_partition(const uint64_t *hashes, uint64_t n, uint64_t base, uint32_t parts, uint32_t part, uint64_t *out_hashes,
-                 uint64_t *out_ordinals, uint64_t room, uint64_t *found);
+int sk_partition(const uint64_t *hashes, uint64_t n, uint64_t base, uint32_t parts, uint32_t part,
+                 uint64_t *out_hashes, uint64_t *out_ordinals, uint64_t room, uint64_t *found);
 
-/* Sorts the pairs (hashes[i], ordinals[i]) in place, in linear time whatever they are, and reports for each hash
- * that occurs k times the k - 1 pairs (first ordinal, later ordinal), in that order. found (out): how many such
- * pairs there are; if more than room, the first room are written and SK_FULL is returned. */
+/* Sorts the pairs (hashes[i], ordinals[i]) in place, in linear time whatever they are, and reports for each
+ * hash that occurs k times the k - 1 pairs (first ordinal, later ordinal), in that order. found (out): how
+ * many such pairs there are; if more than room, the first room are written and SK_FULL is returned. */
 int sk_repeats(uint64_t *hashes, uint64_t *ordinals, uint64_t n, uint64_t *out_first, uint64_t *out_again,
                uint64_t room, uint64_t *found);
 

@@ -119,22 +119,24 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _explain(error: StateKeepError) -> int:
     if isinstance(error, InputUnreadable) and error.problems:
-        from statekeep_cli.render.problems import render_problems, wants_color
+        from statekeep_cli.render.problems import render_problems
+        from statekeep_cli.render.terminal import wants_color, width_of
 
         errors = [p for p in error.problems if p.severity == "error"]
         sys.stdout.flush()
-        sys.stderr.write(render_problems(errors, color=wants_color(sys.stderr)).rstrip("\n") + "\n")
+        shown = render_problems(errors, width_of(sys.stderr), wants_color(sys.stderr))
+        sys.stderr.write(shown.rstrip("\n") + "\n")
     elif error.message:
         return _say(error.message, error.exit_code)
     return error.exit_code
 
 
 def _say(message: str, code: int) -> int:
-    from statekeep_cli.render.problems import visible
+    from statekeep_cli.render.terminal import inert
 
     with suppress(OSError):  # nobody may be listening any more
         sys.stdout.flush()
-        print(message if code == EXIT_INTERRUPTED else f"error: {visible(message)}", file=sys.stderr)
+        print(message if code == EXIT_INTERRUPTED else f"error: {inert(message)}", file=sys.stderr)
     return code
 
 

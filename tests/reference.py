@@ -467,18 +467,26 @@ class Reference:
                 partial = (
                     descriptor != "*" and descriptor.endswith("*") and semantics.matches(descriptor, event)
                 )
-                if (descriptor == event or partial) and not all(t.forbidden for t in transitions):
+                if ((descriptor == event and event != "*") or partial) and not all(
+                    t.forbidden for t in transitions
+                ):
                     return False
         return True
 
     # --- walking (sections 3 and 5) --------------------------------------------------------------
 
+    def is_unchanged(self, d: Definition) -> bool:
+        """Is the target this very machine, with nothing renamed or changed?"""
+        return d.nodes == self.target.nodes and not (self.block.get("rename") or self.block.get("changed"))
+
     def target_sides(
-        self, side: Side, d: Definition, event: str, outcome: Outcome, changed: bool
+        self, side: Side, d: Definition, before: State, event: str, outcome: Outcome, changed: bool
     ) -> set[Side]:
         """Where the target side may be after one source step."""
         if side.state is None or side.stuck is not None:
             return {side}
+        if before == side.state and self.is_unchanged(d):  # law 7: one machine, one state, one event
+            return {replace(side, state=outcome.state)}
         name = self.translated(d, event)
         outcomes, errors = semantics.outcomes(self.target, side.state, name, self.known(d, outcome.guards))
         stuck = replace(side, stuck=event)
@@ -568,7 +576,7 @@ class Reference:
                 Letter("event", event, handled, before, before),
                 Letter("configuration", event, handled, before, paths(d, after)),
             ]
-            for side in self.target_sides(r.side, d, event, outcome, after != r.source.configuration):
+            for side in self.target_sides(r.side, d, r.source, event, outcome, after != r.source.configuration):
                 found.append(self.moved(r, d, outcome.state, side, letters))
         return found
 
@@ -690,20 +698,16 @@ class Reference:
 
     def legal(self, nodes: int, by_default: int) -> tuple[int, int]:
         """The union of all claims as a legal configuration."""
-        pending = True
-        while pending:
-            pending = False
-            for node in self.target.nodes_in(nodes):
-                missing = [c for c in node.children if not nodes >> c & 1]
-                if node.kind == "compound" and len(node.children) - len(missing) > 1:
-                    raise Strand("region_conflict")
-                if node.kind == "parallel" and missing:
-                    if self.policy["entry"] != "initial":
-                        raise Strand("region_added")
-                    for c in missing:
-                        by_default |= semantics.default_entry(self.target, self.target.nodes[c])
-                    nodes |= by_default
-                    pending = True
+        for node in self.target.nodes_in(nodes):
+            if node.kind == "compound" and sum(nodes >> c & 1 for c in node.children) > 1:
+                raise Strand("region_conflict")
+        for node in self.target.nodes_in(nodes):
+            missing = [c for c in node.children if node.kind == "parallel" and not nodes >> c & 1]
+            if missing and self.policy["entry"] != "initial":
+                raise Strand("region_added")
+            for c in missing:  # what is entered by default is complete, so one look is enough
+                by_default |= semantics.default_entry(self.target, self.target.nodes[c])
+        nodes |= by_default
         assert semantics.is_legal(self.target, nodes)
         return nodes, by_default
 
@@ -951,7 +955,8 @@ class Reference:
             raise Strand("context_invalid")
 
     def check_history_values(self) -> None:
-        assert self.source is not None and self.snapshot is not None
+        assert self.source is not None
+        assert self.snapshot is not None
         for key, remembered in (self.snapshot.get("historyValue") or {}).items():
             h = self.source.by_id.get(key)
             there = None if h is None else self.carry(self.source, h)
@@ -983,7 +988,8 @@ class Reference:
         for m in self.source.nodes:
             for i in m.invokes:
                 if i.id == child and not i.own_id:
-                    return self.carry(self.source, m.index) == node.index and i.position == invoke.position
+                    place = m.path == node.path or self.carry(self.source, m.index) == node.index
+                    return place and i.position == invoke.position
         return bool(child == invoke.id)
 
     def edited(self) -> Any:
@@ -1009,7 +1015,8 @@ class Reference:
 
     def hazards(self, ruling: Ruling) -> set[tuple[str, str]]:
         """(hazard, path of the node that carries it); what concerns all of *c* is carried by each leaf."""
-        assert self.source is not None and ruling.placed is not None
+        assert self.source is not None
+        assert ruling.placed is not None
         d, t, c, found = self.source, self.target, ruling.placed, set()
         counterparts: dict[int, list[StateNode]] = {}
         for m in d.nodes_in(self.current):
@@ -1018,6 +1025,11 @@ class Reference:
                 counterparts.setdefault(there, []).append(m)
         for n in t.nodes_in(c):
             before = counterparts.get(n.index, [])
+            same = d.by_path.get(n.path)
+            if same is not None and self.current >> same & 1:  # what stays under its own name stays itself
+                before = [d.nodes[same]]
+            if ruling.by_default >> n.index & 1:  # nobody was carried there
+                before = []
             for invoke in n.invokes:
                 if invoke.targeted and not self.was_started(n, invoke, before):
                     found.add(("invoke_not_started", n.name))
@@ -1025,12 +1037,12 @@ class Reference:
                 if timer.targeted and not any(timer.delay == x.delay for m in before for x in m.timers):
                     found.add(("timer_not_armed", n.name))
             complete = n.kind in ("compound", "parallel") and semantics.is_in_final_state(t, n, c)
-            if complete and f"xstate.done.state.{n.id}" in n.transitions:
-                if not any(
-                    m.kind in ("compound", "parallel") and semantics.is_in_final_state(d, m, self.current)
-                    for m in before
-                ):
-                    found.add(("done_not_raised", n.name))
+            was_complete = any(
+                m.kind in ("compound", "parallel") and semantics.is_in_final_state(d, m, self.current)
+                for m in before
+            )
+            if complete and not was_complete and f"xstate.done.state.{n.id}" in n.transitions:
+                found.add(("done_not_raised", n.name))
             if n.entry and not before:
                 found.add(("entry_not_run", n.name))
             if ruling.by_default >> n.index & 1:

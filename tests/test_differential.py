@@ -18,14 +18,14 @@ from statekeep_cli.core.apv import Deployment
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.model import build, canonical
 from statekeep_cli.core.router import Limits, Router
-from statekeep_cli.readers.records import Records
+
 from tests import reference, strategies
+from tests.support import actor_of
 
 CASES = int(os.environ.get("STATEKEEP_CASES", "2000"))
 SEED = int(os.environ.get("STATEKEEP_SEED", random.randrange(1 << 32)))
 SMALL = Limits(positions=6, words=1 << 12, facts=6, steps=6, hashed=16, heads=64, decisions=64, misses=2)
 
-records = Records()
 
 
 def comparable(d: Decision) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def expected(r: dict[str, Any]) -> dict[str, Any]:
 
 def compare(case: dict[str, Any]) -> None:
     sources, target = [build(s) for s in case["sources"]], build(case["target"])
-    actors = [records.actor(json.dumps(a).encode()) for a in case["actors"]]
+    actors = [actor_of(a) for a in case["actors"]]
     deployment = Deployment(sources, target)
     router = Router(deployment)
     routed = router.route(actors)

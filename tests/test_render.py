@@ -599,6 +599,11 @@ def test_wrapping_loses_nothing_and_keeps_the_width(raw: str, width: int, indent
     assert "".join(line[indent:] for line in lines).replace(" ", "") == said.replace(" ", "")
 
 
+def test_paths_break_behind_their_dots() -> None:
+    assert wrap("in_progress.checklist.pending", 20) == ["in_progress.", "checklist.pending"]
+    assert wrap("x" * 10, 4) == ["xxxx", "xxxx", "xx"]
+
+
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=3))
 def test_states_are_paths(keys: list[str]) -> None:
     value: Any = {}

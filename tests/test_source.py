@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from statekeep_cli.errors import InputUnreadable
@@ -15,7 +15,11 @@ from statekeep_cli.readers.source import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Docum
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=12,
 )
@@ -101,10 +105,13 @@ def test_a_collection_is_pointed_at_by_its_key_and_a_hole_by_what_is_around_it()
         ('{"a": "\\q"}', "SK003 d.json:1:8: an escape that JSON does not have"),
         ('{"a": "\\ud800"}', "SK003 d.json:1:7: half of a surrogate pair"),
         ('{"\\udfff": 1}', "SK003 d.json:1:2: half of a surrogate pair"),
-        ('{"a": [1, 2', "SK003 d.json:1:12: the file ends where ',' or ']' is expected; complete it"),
+        ('{"a": [1, 2\n\n', "SK003 d.json:1:12: the file ends where ',' or ']' is expected; complete it"),
         ("{", "SK003 d.json:1:2: the file ends where a key in double quotes is expected"),
         ('{"a": 1} {}', "SK003 d.json:1:10: expected the end of the file after the value"),
-        ('{\n  // no\n  "a": 1}', "SK003 d.json:2:3: JSON has no comments; remove it, or write the file as YAML"),
+        (
+            '{\n  // no\n  "a": 1}',
+            "SK003 d.json:2:3: JSON has no comments; remove it, or write the file as YAML",
+        ),
     ],
 )
 def test_broken_json_is_refused_at_its_place(text: str, said: str) -> None:
@@ -123,7 +130,8 @@ def test_broken_json_is_refused_at_its_place(text: str, said: str) -> None:
         ("12", 12), ("-3", -3), ("+4", 4), ("0o17", 15), ("017", 17), ("0x1F", 31), ("1_000", "1_000"),
         ("1.5", 1.5), ("1.", 1.0), (".5", 0.5), ("1e3", 1000.0), ("-1.5E-2", -0.015), ("1.2.3", "1.2.3"),
         ("12:30:45", "12:30:45"), ("2026-05-02", "2026-05-02"), ("0b11", "0b11"), ("=", "="), ("<<", "<<"),
-        ("'12'", "12"), ('"on"', "on"), ("!!str 12", "12"), ("! 12", "12"), ("!!int '12'", 12), ("!!float 1", 1.0),
+        ("'12'", "12"), ('"on"', "on"), ("!!str 12", "12"), ("! 12", "12"), ("!!int '12'", 12),
+        ("!!float 1", 1.0),
         ("'[/x] [bold]'", "[/x] [bold]"),
     ],
 )  # fmt: skip
@@ -147,7 +155,9 @@ def test_yaml_reads_json(value: Any) -> None:
 
 
 def test_yaml_places_and_a_directive_and_a_byte_order_mark() -> None:
-    text = "%YAML 1.2\n---\nstates:\n  é😀:\n    on:\n      PAY:\n        - target: paid\n          guard: ok\n"
+    text = (
+        "%YAML 1.2\n---\nstates:\n  é😀:\n    on:\n      PAY:\n        - target: paid\n          guard: ok\n"
+    )
     document = doc(b"\xef\xbb\xbf" + text.encode())
     assert document.text.position(document.span(("states", "é😀", "on", "PAY", 0, "target"))[0]) == (7, 19)
     assert here(document, ("states", "é😀", "on", "PAY", 0, "target")) == "paid"
@@ -156,7 +166,10 @@ def test_yaml_places_and_a_directive_and_a_byte_order_mark() -> None:
 
 
 def test_aliases_and_merge_keys() -> None:
-    document = doc("x: &x {a: 1, b: {c: 2}}\ny: *x\nz: {<<: *x, b: 3, d: 4}\nw: {<<: [{a: 5, e: 6}, *x]}\nv: &k id\n*k : q\n")
+    document = doc(
+        "x: &x {a: 1, b: {c: 2}}\ny: *x\nz: {<<: *x, b: 3, d: 4}\n"
+        "w: {<<: [{a: 5, e: 6}, *x]}\nv: &k id\n*k : q\n"
+    )
     assert document.value["y"] == {"a": 1, "b": {"c": 2}}
     assert document.value["z"] == {"a": 1, "b": 3, "d": 4}
     assert document.value["w"] == {"a": 5, "e": 6, "b": {"c": 2}}
@@ -168,7 +181,8 @@ def test_aliases_and_merge_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: [1, 2", "SK003 d.yaml:1:9: "),
+        ("a: [1, 2\n\n", "SK003 d.yaml:1:4: "),
+        ('a: 1\nb: "c\n', "SK003 d.yaml:2:4: found unexpected end of stream while scanning a quoted scalar"),
         ("a: b: c", "SK003 d.yaml:1:5: mapping values are not allowed"),
         ("a:\n\tb: 1", "SK003 d.yaml:2:1: a tab where YAML wants spaces; indent with spaces"),
         ("a: 1\n---\nb: 2", "SK003 d.yaml:2:1: a second document; put one definition in each file"),
@@ -176,7 +190,10 @@ def test_aliases_and_merge_keys() -> None:
         ("a: &a [*a]", "SK003 d.yaml:1:8: the alias '*a' is inside its own anchor"),
         ("a: &a {b: *a}", "SK003 d.yaml:1:11: the alias '*a' is inside its own anchor"),
         ("? [a, b]\n: 1", "SK003 d.yaml:1:3: a key that is no plain text"),
-        ("a: !!python/object/apply:os.system ['id']", "SK003 d.yaml:1:4: the tag 'tag:yaml.org,2002:python/object"),
+        (
+            "a: !!python/object/apply:os.system ['id']",
+            "SK003 d.yaml:1:4: the tag 'tag:yaml.org,2002:python/object",
+        ),
         ("a: !!binary aGk=", "SK003 d.yaml:1:4: the tag 'tag:yaml.org,2002:binary' is not allowed here"),
         ("!!set {a: }", "SK003 d.yaml:1:1: the tag 'tag:yaml.org,2002:set' is not allowed here"),
         ("!!python/none a: 1", "SK003 d.yaml:1:1: the tag 'tag:yaml.org,2002:python/none' is not allowed"),
@@ -193,6 +210,48 @@ def test_aliases_and_merge_keys() -> None:
 )
 def test_broken_yaml_is_refused_at_its_place(text: str, said: str) -> None:
     assert refused(text).startswith(said)
+
+
+# Pieces that the grammars are made of, so that random texts come near to being files.
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            *list("{}[]:,'\"\\#&*!|>%@`?-~ \n\t\ré😀\u2028\x85\ufeff\x07"),
+            "a",
+            "1",
+            "<<",
+            ": ",
+            "- ",
+            "\n  ",
+            "---\n",
+            "...\n",
+            "&a ",
+            "*a",
+            "!!str ",
+            "true",
+            "1e9",
+            "\\u12",
+            "/*",
+        ]
+    ),
+    max_size=30,
+).map("".join)
+
+
+@given(PIECES | st.text(max_size=20), st.sampled_from(["d.json", "d.yaml", "-"]))
+@example("&a [*a]", "d.yaml")
+@example("? ? ? a", "d.yaml")
+@example("!<tag:yaml.org,2002:int> 0b1", "d.yaml")
+def test_whatever_a_file_holds_it_is_read_or_refused_with_a_place(text: str, path: str) -> None:
+    try:
+        document = parse(text.encode("utf-8", "surrogatepass"), path)
+    except InputUnreadable as error:
+        for problem in error.problems:
+            lines = text.encode("utf-8", "replace").decode().split("\n")
+            assert 0 <= problem.line <= len(lines) + 1
+            assert problem.message
+    else:
+        json.dumps(document.value, allow_nan=False)
 
 
 # --- both ----------------------------------------------------------------------------------------------
@@ -261,7 +320,11 @@ def aliases(fan: int, levels: int, merge: bool = False) -> str:
         ("deep.yaml", "[" * 100_000, f"nested more than {MAX_DEPTH} levels deep"),
         ("deep.yaml", "{a: " * 100_000, f"nested more than {MAX_DEPTH} levels deep"),
         ("deep.yaml", "- " * 100_000, f"nested more than {MAX_DEPTH} levels deep"),
-        ("deep.yaml", "\n".join(" " * i + "a:" for i in range(1000)), f"nested more than {MAX_DEPTH} levels deep"),
+        (
+            "deep.yaml",
+            "\n".join(" " * i + "a:" for i in range(1000)),
+            f"nested more than {MAX_DEPTH} levels deep",
+        ),
         ("wide.json", "[" + "1," * 300_000 + "1]", f"more than {MAX_VALUES} values"),
         ("wide.yaml", "[" + "1," * 300_000 + "1]", f"more than {MAX_VALUES} values"),
         ("large.yaml", " " * (MAX_BYTES + 1), "is larger than 8 MiB"),

@@ -84,7 +84,8 @@ static void fill(sk_tables *t, const machine *m, const sk_miss *miss) {
         must(sk_add_move(t, miss->a, miss->b, m->next(miss->a, miss->b), step_of(miss->a, miss->b)), "move");
         break;
     case SK_MISS_FACT:
-        must(sk_add_fact(t, miss->a, miss->b, (miss->a * 5 + miss->b) % FACTS, (miss->a + miss->b) % 29 == 1), "fact");
+        must(sk_add_fact(t, miss->a, miss->b, (miss->a * 5 + miss->b) % FACTS, (miss->a + miss->b) % 29 == 1),
+             "fact");
         break;
     case SK_MISS_CUT:
         must(sk_add_cut(t, miss->a, miss->b, miss->a), "cut");
@@ -154,9 +155,9 @@ static void run(const char *name, const machine *m, uint32_t erase) {
                 decisions[i] = SK_PENDING;
             }
             sk_batch batch = {.actors = n, .symbols = symbols, .symbol_count = offsets[ACTORS],
-                              .offsets = offsets + first, .heads = heads + first, .decisions = decisions + first,
-                              .counts = counts, .count_room = limits.decisions, .misses = misses,
-                              .miss_room = MISSES};
+                              .offsets = offsets + first, .heads = heads + first,
+                              .decisions = decisions + first, .counts = counts,
+                              .count_room = limits.decisions, .misses = misses, .miss_room = MISSES};
             sk_result result;
             double start = now();
             for (;;) {
@@ -178,7 +179,8 @@ static void run(const char *name, const machine *m, uint32_t erase) {
     qsort(times, RUNS, sizeof *times, ascending);
     sk_usage usage;
     sk_tables_usage(t, &usage);
-    printf("%-9s %-6s  %6.1f ns per actor (median of %d, best %.1f); %.2f events, %u decided entries, %llu fills\n",
+    printf("%-9s %-6s  %6.1f ns per actor (median of %d, best %.1f); %.2f events, %u decided entries, "
+           "%llu fills\n",
            name, erase ? "erase" : "keep", times[RUNS / 2], RUNS, times[0], (double)offsets[ACTORS] / ACTORS,
            usage.decided, (unsigned long long)rounds);
     free(symbols);

@@ -19,7 +19,8 @@
 
 static inline sk_limits small_limits(uint32_t erase) {
     return (sk_limits){.positions = 8, .symbols = 4, .steps = 6, .facts = 5, .heads = 6, .decisions = 7,
-                       .loops = erase ? 8 : 0, .sparse = 4, .splits = 4, .cuts = 4, .decided = 8, .erase = erase};
+                       .loops = erase ? 8 : 0, .sparse = 4, .splits = 4, .cuts = 4, .decided = 8,
+                       .erase = erase};
 }
 
 /* Tables with `positions` positions, each a loop of its own, and head 0 at position 0 with facts 0. */

@@ -1,5 +1,5 @@
-/* model.h - what the router computes, written down naively: complete functions in plain arrays, ids instead of
- * rows, a stack that is searched from end to end. Tables are filled from it, and compared with it. */
+/* model.h - what the router computes, written down naively: complete functions in plain arrays, ids instead
+ * of rows, a stack that is searched from end to end. Tables are filled from it, and compared with it. */
 #ifndef STATEKEEP_TESTS_MODEL_H
 #define STATEKEEP_TESTS_MODEL_H
 
@@ -38,7 +38,8 @@ static inline void model_make(model *m, uint64_t *random, uint32_t erase) {
     m->dense = random_below(random, M_SYMBOLS + 1);
     m->positions = 1 + random_below(random, M_POSITIONS);
     m->loops = 1 + random_below(random, m->positions);
-    uint32_t rare = 2 + random_below(random, 30); /* one in how many is a split, a cut, an absorbing position */
+    /* One in how many is a split, a cut, an absorbing position. */
+    uint32_t rare = 2 + random_below(random, 30);
     for (uint32_t p = 0; p < m->positions; p++) {
         m->loop[p] = random_below(random, m->loops);
         m->absorbing[p] = random_below(random, rare) == 0;

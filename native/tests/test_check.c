@@ -47,7 +47,7 @@ static void words(uint32_t erase) {
     spoil(t, &t->facts[3], SK_PLAIN | sk_pack(0, 3 * t->fact_stride), 3);
     spoil(t, &t->facts[3], SK_PLAIN | sk_pack(1, 0), 3);                 /* plain with a cut */
     spoil(t, &t->facts[3], sk_pack(0, t->fact_stride), 3);               /* neither */
-    spoil(t, &t->facts[3], SK_PLAIN | t->fact_stride, 3);                /* leads to facts that are not open */
+    spoil(t, &t->facts[3], SK_PLAIN | t->fact_stride, 3);                /* leads to facts not open */
     spoil(t, &t->heads[0], SK_PLAIN | 1, 0);
     spoil(t, &t->heads[0], SK_PLAIN | sk_pack(1, 0), 0);
     spoil(t, &t->heads[0], SK_PLAIN | sk_pack(t->fact_stride, 0), 0);    /* not open */
@@ -108,7 +108,8 @@ static void slots(void) {
 
 static void counts(void) {
     sk_tables *t = filled(0);
-    _Atomic uint32_t *used[] = {&t->positions_used, &t->heads_used, &t->facts_used, &t->steps_used, &t->decisions_used};
+    _Atomic uint32_t *used[] = {&t->positions_used, &t->heads_used, &t->facts_used, &t->steps_used,
+                                &t->decisions_used};
     for (int i = 0; i < 5; i++) {
         uint32_t good = *used[i];
         *used[i] = 100;

@@ -1,5 +1,6 @@
-/* Random machines, tables that start empty, traces routed in batches: every decision is the naive model's, whatever
- * the batch size, the room for misses, and the number of times the tables were full and started anew. */
+/* Random machines, tables that start empty, traces routed in batches: every decision is the naive model's,
+ * whatever the batch size, the room for misses, and the number of times the tables were full and started
+ * anew. */
 #include "model.h"
 
 enum { ACTORS = 200, LENGTH = 40 };
@@ -54,12 +55,12 @@ static void one_case(uint64_t seed) {
             careful = careful && r.decided + r.open == 0;
             CHECK(r.full || r.pending == 0 || r.misses > 0);
             CHECK(!r.full || r.misses == batch.miss_room);
-            /* The first miss is the first pending actor's. After a flush only that one is filled until an actor is
-             * through: else the entries of all of them might fill the tables again and again. */
+            /* The first miss is the first pending actor's. After a flush only that one is filled until an
+             * actor is through: else the entries of all of them might fill the tables again and again. */
             for (uint32_t i = 0; i < (careful ? 1 : r.misses); i++) {
                 for (uint32_t k = 0; k < i; k++) {
-                    CHECK(misses[k].kind != misses[i].kind || misses[k].a != misses[i].a || misses[k].b != misses[i].b ||
-                          misses[k].c != misses[i].c);
+                    CHECK(misses[k].kind != misses[i].kind || misses[k].a != misses[i].a ||
+                          misses[k].b != misses[i].b || misses[k].c != misses[i].c);
                     CHECK(misses[k].actor < misses[i].actor);
                 }
                 CHECK(misses[i].actor < batch.actors && batch.decisions[misses[i].actor] == SK_PENDING);
@@ -81,7 +82,8 @@ static void one_case(uint64_t seed) {
     CHECK(sk_tables_check(t, NULL) == SK_OK);
     for (uint32_t i = 0; i < ACTORS; i++) { /* alone: the same, or an entry that a flush took away */
         uint32_t decision;
-        CHECK(sk_route_one(t, scratch, symbols + offsets[i], offsets[i + 1] - offsets[i], heads[i], &decision) == SK_OK);
+        uint64_t n = offsets[i + 1] - offsets[i];
+        CHECK(sk_route_one(t, scratch, symbols + offsets[i], n, heads[i], &decision) == SK_OK);
         CHECK(decision == expected[i] || decision == SK_PENDING);
     }
     sk_scratch_free(scratch);
@@ -96,8 +98,8 @@ int main(void) {
     for (uint64_t i = 0; i < cases; i++) {
         one_case(seed + i);
     }
-    printf("test_random: the tables were full %llu times, %llu traces were open\n", (unsigned long long)flushes,
-           (unsigned long long)opened);
+    printf("test_random: the tables were full %llu times, %llu traces were open\n",
+           (unsigned long long)flushes, (unsigned long long)opened);
     CHECK(cases < 500 || (flushes > 0 && opened > 0));
     return 0;
 }

@@ -21,7 +21,8 @@ static void prepare(run *r, const sk_tables *t) {
     r->scratch = sk_scratch_new(t, ROOM, NULL);
     CHECK(r->scratch != NULL);
     r->batch = (sk_batch){.symbols = r->symbols, .offsets = r->offsets, .heads = r->heads,
-                          .decisions = r->decisions, .counts = r->counts, .count_room = 7, .misses = r->misses,
+                          .decisions = r->decisions, .counts = r->counts, .count_room = 7,
+                          .misses = r->misses,
                           .miss_room = ROOM};
 }
 
@@ -45,7 +46,8 @@ static int route(run *r, const sk_tables *t) {
     return status;
 }
 
-static void missed(const run *r, uint32_t i, uint32_t kind, uint32_t a, uint32_t b, uint32_t c, uint64_t who) {
+static void missed(const run *r, uint32_t i, uint32_t kind, uint32_t a, uint32_t b, uint32_t c,
+                   uint64_t who) {
     const sk_miss *m = &r->misses[i];
     CHECK(i < r->result.misses);
     CHECK(m->kind == kind && m->a == a && m->b == b && m->c == c && m->actor == who);
@@ -56,7 +58,8 @@ static void one_by_one(run *r, const sk_tables *t) {
     for (uint64_t i = 0; i < r->batch.actors; i++) {
         uint32_t decision = 77;
         uint64_t from = r->offsets[i];
-        CHECK(sk_route_one(t, r->scratch, r->symbols + from, r->offsets[i + 1] - from, r->heads[i], &decision) == SK_OK);
+        uint64_t n = r->offsets[i + 1] - from;
+        CHECK(sk_route_one(t, r->scratch, r->symbols + from, n, r->heads[i], &decision) == SK_OK);
         CHECK(decision == r->decisions[i]);
     }
 }
@@ -118,7 +121,7 @@ static void from_miss_to_miss(void) {
     release(&r, t);
 }
 
-/* Steps through a dense split and a sparse plain move; step 0 keeps facts; an absorbing position keeps all. */
+/* Steps through a dense split and a sparse plain move; step 0 keeps facts; an absorbing position keeps it. */
 static void ways_to_move(void) {
     run r;
     sk_tables *t = small_tables(0, 3);
@@ -142,8 +145,8 @@ static void ways_to_move(void) {
     release(&r, t);
 }
 
-/* Positions 0 .. 4 in a row by symbol 0; symbol 1 back to 1; symbol 2 stays; symbol 3 turns to 5, which is the
- * same source configuration as 2 (loop 2) met on another target side. */
+/* Positions 0 .. 4 in a row by symbol 0; symbol 1 back to 1; symbol 2 stays; symbol 3 turns to 5, which is
+ * the same source configuration as 2 (loop 2) met on another target side. */
 static sk_tables *a_loop(run *r) {
     sk_tables *t = small_tables(1, 5);
     CHECK(sk_add_position(t, 5, 2, 0) == SK_OK);
@@ -186,7 +189,8 @@ static void erased_loops(void) {
 static void cut_stack(void) {
     run r;
     sk_tables *t = a_loop(&r);
-    CHECK(sk_add_move(t, 0, 40, 2, 1) == SK_OK && sk_add_fact(t, 0, 1, 0, 1) == SK_OK && sk_add_cut(t, 2, 1, 5) == SK_OK);
+    CHECK(sk_add_move(t, 0, 40, 2, 1) == SK_OK && sk_add_fact(t, 0, 1, 0, 1) == SK_OK);
+    CHECK(sk_add_cut(t, 2, 1, 5) == SK_OK);
     CHECK(sk_add_move(t, 1, 40, 2, 1) == SK_OK && sk_add_move(t, 2, 40, 2, 1) == SK_OK);
     CHECK(sk_add_move(t, 5, 1, 1, 0) == SK_OK);
     actor(&r, 0, TRACE(0, 40, END));          /* cut to 5 */

@@ -1,5 +1,5 @@
-/* Three threads route the same batch while a fourth fills the tables: nobody sees half an entry, and all agree
- * with the model. Meant for ThreadSanitizer (`make threads`), and worth running without. */
+/* Three threads route the same batch while a fourth fills the tables: nobody sees half an entry, and all
+ * agree with the model. Meant for ThreadSanitizer (`make threads`), and worth running without. */
 #include "model.h"
 
 #include <pthread.h>

@@ -40,9 +40,10 @@ def check(
     if format == "json":
         print(json.dumps(_as_json(readings), indent=2, ensure_ascii=False))
     else:
-        from statekeep_cli.render.problems import problems_summary, render_problems, wants_color
+        from statekeep_cli.render.problems import problems_summary, render_problems
+        from statekeep_cli.render.terminal import wants_color, width_of
 
-        sys.stdout.write(render_problems(problems, color=wants_color(sys.stdout)))
+        sys.stdout.write(render_problems(problems, width_of(sys.stdout), wants_color(sys.stdout)))
         print(problems_summary(problems, len(readings)))
     if any(r.unreadable for r in readings):
         raise InputUnreadable

@@ -14,8 +14,8 @@ from statekeep_cli.core.semantics import matches
 
 # Part of a macrostep, never trace items of their own.
 INTERNAL = ("xstate.init", "xstate.done.state.")
-# Stands for any event that only a wildcard could match.
-FRESH = "(any other event)"
+# Stands for any event that only a bare wildcard could match; `a.*` stands for its own kind likewise.
+ANY = "*"
 
 
 def is_internal(event: str) -> bool:
@@ -33,8 +33,9 @@ class Alphabet:
         self._carried: dict[int, list[Path]] = {}
         for node in source.nodes:
             there = carry(target, m.mapping, node.path) if node.path else target.root
-            if there is not None and node.kind != "history":
-                self._carried.setdefault(there.index, []).append(node.path)
+            same = target.node(node.path)
+            for found in {x.index for x in (there, same) if x is not None and node.kind != "history"}:
+                self._carried.setdefault(found, []).append(node.path)
             if node.timers or node.invokes:
                 to = carry(target, m.mapping, node.path) if node.path else target.root
                 self._timers(node, to)
@@ -63,7 +64,7 @@ class Alphabet:
                 self.derived[name] = prefix + there[0].id if there else self._gone(name)
 
     def carried_to(self, target_node: int) -> list[Path]:
-        """The source states whose place in the target is this node."""
+        """The source states that identity or a mapping carries to this node."""
         return self._carried.get(target_node, [])
 
     def _gone(self, name: str) -> str:
@@ -77,26 +78,25 @@ class Alphabet:
     def is_retired(self, event: str) -> bool:
         """Does no transition of the target listen to this (translated) event? Bare `*` and forbidden
         transitions do not count."""
+        if event == ANY:
+            return True
         return event not in self.listened and not any(matches(d, event) for d in self.partial)
 
 
 def events_of(source: Definition, target: Definition, m: Migration) -> tuple[str, ...]:
     """Every event the source listens to, wildcards made concrete: names that the target (or the
-    source) spells out, and `FRESH` for all others."""
+    source) spells out, and the wildcard itself for all others."""
     descriptors = {d for d in source.descriptors() if not is_internal(d)}
     exact = {d for d in descriptors if not d.endswith("*")}
     wild = descriptors - exact
     if not wild:
         return tuple(sorted(exact))
-    back = {new: old for old, new in m.rename_events.items()}
     # Derived event types of the target are none that the source could have seen.
     ordinary = {d for d in target.descriptors() if not d.startswith("xstate.")}
-    known = {back.get(d, d) for d in ordinary if not d.endswith("*")}
-    known |= set(m.rename_events)
+    known = {d for d in ordinary if not d.endswith("*")} | set(m.rename_events)
     for d in wild:
-        exact.add(FRESH if d == "*" else d[:-1] + FRESH)
+        exact.add(d)
         exact |= {e for e in known if matches(d, e)}
     # A partial wildcard of the target tells apart events that the source's wildcard does not.
-    partial = {d[:-1] + FRESH for d in ordinary if d.endswith(".*")}
-    exact |= {e for e in partial if any(matches(d, e) for d in wild)}
+    exact |= {e for e in ordinary if e.endswith(".*") and any(matches(d, e) for d in wild)}
     return tuple(sorted(exact))

@@ -3,7 +3,8 @@
 The word they read is configuration, event, configuration, …: each step of the source gives an event
 letter and then a configuration letter. `Letters` says which atoms of the deployment's patterns are
 true on the two letters of one step; it is all that the automata see of a step, and the `step` class
-of the router's tables. `Facts` is the joint state of all automata, one entry each, hashable.
+of the router's tables. `Facts` is the joint state of all automata, hashable; its first entry says whether the
+trace is complete, since without its beginning only what grows can be known.
 """
 
 from __future__ import annotations
@@ -252,7 +253,6 @@ class Anchors:
         for name, pattern in patterns.items():
             self.terms[name] = self._term(pattern)
         self.entered = {path: self._add(Seen(self._atom(Entered(path)))) for path in extra}
-        self.start: Facts = tuple(a.start for a in self.automata)
 
     # compiling
 
@@ -307,6 +307,10 @@ class Anchors:
 
     # reading a trace
 
+    def start(self, complete: bool) -> Facts:
+        """The facts before anything happened; not `complete`: at an origin."""
+        return (complete, *(a.start for a in self.automata))
+
     def letters(
         self,
         before: tuple[Definition, int] | None,
@@ -330,12 +334,16 @@ class Anchors:
         return Letters(on_event, on_configuration, kind if self.types else None)
 
     def step(self, facts: Facts, letters: Letters) -> tuple[Facts, str]:
-        """The facts after a step, and the anchor point that completed in it ("" for none)."""
-        after, completed = [], 0
+        """The facts after a step, and the anchor point that completed in it ("" for none). Empty
+        facts are those of someone who does not follow any."""
+        if not facts:
+            return facts, ""
+        after: list[Any] = [facts[0]]
+        completed = 0
         for i, automaton in enumerate(self.automata):
-            state, done = automaton.step(facts[i], letters)
+            state, done = automaton.step(facts[i + 1], letters)
             after.append(state)
-            completed |= done << i
+            completed |= (done and (facts[0] or automaton.grows)) << i
         facts_after = tuple(after)
         fired = ""
         for name in self.resume:
@@ -343,35 +351,38 @@ class Anchors:
             if isinstance(term, int):
                 if completed >> term & 1:
                     fired = name
-            elif self._truth(term, facts_after, True) and not self._truth(term, facts, True):
+            elif self._truth(term, facts_after) and not self._truth(term, facts):
                 fired = name
         return facts_after, fired
 
     # asking
 
-    def holds(self, name: str, facts: Facts | None, complete: bool) -> Truth:
-        """Is the anchor known to hold? `facts` None: nothing is known; `complete` False: the facts
-        reach back only to an origin, where just what grows can be known to be true."""
-        return self._truth(name, facts, complete)
+    def holds(self, name: str, facts: Facts | None) -> Truth:
+        """Is the anchor known to hold? With `facts` None nothing is known."""
+        return self._truth(name, facts)
 
-    def _truth(self, term: int | str | Combined, facts: Facts | None, complete: bool) -> Truth:
+    def has_entered(self, path: Path, facts: Facts) -> bool | None:
+        """Was this state entered? None where its entering is not followed."""
+        index = self.entered.get(path)
+        return None if index is None else self.automata[index].holds(facts[index + 1])
+
+    def _truth(self, term: int | str | Combined, facts: Facts | None) -> Truth:
         if isinstance(term, str):
-            return self._truth(self.terms[term], facts, complete)
+            return self._truth(self.terms[term], facts)
         if isinstance(term, int):
             if facts is None:
                 return None
             automaton = self.automata[term]
-            held = automaton.holds(facts[term])
-            return held if complete or (held and automaton.grows) else None
-        values = [self._truth(t, facts, complete) for t in term.terms]
-        return combine(term.kind, values)
+            held = automaton.holds(facts[term + 1])
+            return held if facts[0] or (held and automaton.grows) else None
+        return combine(term.kind, [self._truth(t, facts) for t in term.terms])
 
-    def evaluate(self, predicate: Predicate, facts: Facts | None, complete: bool, context: bool) -> Truth:
+    def evaluate(self, predicate: Predicate, facts: Facts | None, context: bool) -> Truth:
         """A predicate, three-valued: `context` is the outcome of its schema."""
         values: list[Truth] = [context]
         for kind, names in (("all", predicate.all), ("any", predicate.any), ("none", predicate.none)):
             if names:
-                values.append(combine(kind, [self.holds(n, facts, complete) for n in names]))
+                values.append(combine(kind, [self.holds(n, facts) for n in names]))
         return combine("all", values)
 
 

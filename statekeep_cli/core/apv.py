@@ -8,7 +8,7 @@ or the router's tables built from it).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from statekeep_cli.core.anchors import Facts
 from statekeep_cli.core.decision import Decision, Hazard, Landing, Place
 from statekeep_cli.core.graph import Graph
 from statekeep_cli.core.migration import Predicate, Route, same_version
-from statekeep_cli.core.model import Definition, Path, Version, canonical, join_path, value_text
+from statekeep_cli.core.model import Definition, Invoke, Path, Version, canonical, join_path, value_text
 from statekeep_cli.core.placement import (
     Placed,
     Refused,
@@ -26,6 +26,7 @@ from statekeep_cli.core.placement import (
     identity,
     longest_key,
     mapped,
+    with_route,
 )
 from statekeep_cli.core.replay import Item, Lane, Pair, Reach, Reading, TooWide
 from statekeep_cli.core.semantics import HistoryValue, State, configuration_of, is_done, leaves, state_value
@@ -175,9 +176,9 @@ class Deployment:
         if key not in self._ends_without_history:
             reach = self.reach(lane)
             pairs: dict[Pair, None] = {}
-            for source, _, pair, _ in reach.first:
-                if source.configuration == configuration:
-                    pairs[pair] = None
+            for r in reach.came:
+                if r.source.configuration == configuration:
+                    pairs[r.pair] = None
             detail = ""
             if reach.bound:
                 detail = f"the proof stopped at {reach.bound:,} paths; give histories instead"
@@ -270,7 +271,6 @@ class _Decider:
         known = bool(ends.readings) and case.trace != "none"
         self.facts: list[Facts] = list(dict.fromkeys(f for f, _ in ends.readings)) if known else []
         self.pairs: list[Pair] = list(dict.fromkeys(p for _, p in ends.readings))
-        self.complete = case.trace == "complete"
         found = {(p.target.configuration, p.stuck) for p in self.pairs if p.target is not None}
         self.landings = sorted(found)
         self.identity = identity(self.source, self.target, case.configuration, self.m)
@@ -305,7 +305,7 @@ class _Decider:
         if predicate.context:
             context = self.case.schemas[self.deployment.schemas.index(predicate.context)]
         anchors = self.lane.anchors
-        values = {anchors.evaluate(predicate, f, self.complete, context) for f in (self.facts or (None,))}
+        values = {anchors.evaluate(predicate, f, context) for f in (self.facts or (None,))}
         if len(values) == 1:
             return values.pop()
         return None if None in values else AMBIGUOUS
@@ -323,16 +323,17 @@ class _Decider:
             return self.result("stay", "declared", rule)
         if route.strand is not None:
             return self.strand("declared", route.strand, rule)
-        placed = mapped(self.source, self.target, self.case.configuration, self.m, (route.source, route.to))
+        mapping = with_route(self.m.mapping, (route.source, route.to))
+        placed = mapped(self.source, self.target, self.case.configuration, mapping, self.m)
         if isinstance(placed, Refused):
             return self.strand(placed.reason, self.refusal(placed), rule)
         waived = self.by_landings().placed is None
-        return self.place(_Verdict(rule, placed, by_rule=True, waived=waived))
+        return self.place(_Verdict(rule, placed, by_rule=True, waived=waived), mapping)
 
     # step 5
 
     def mapped(self) -> Decision:
-        placed = mapped(self.source, self.target, self.case.configuration, self.m)
+        placed = mapped(self.source, self.target, self.case.configuration, self.m.mapping, self.m)
         used = [longest_key(self.m.mapping, leaf.path) for leaf in leaves(self.source, self.case.configuration)]
         keys = list(dict.fromkeys(k for k in used if k is not None))
         rule = "mapping " + ", ".join(join_path(k) for k in keys)
@@ -390,13 +391,10 @@ class _Decider:
 
     def landed(self, configuration: int) -> Placed:
         """A landing as a placement; what stayed active under its name is its own counterpart."""
-        if isinstance(self.identity, Placed) and self.identity.configuration == configuration:
-            return self.identity
         counterparts = {}
         for node in self.target.nodes_in(configuration):
             same = self.source.by_path.get(node.path)
-            active = same is not None and self.case.configuration >> same & 1
-            if same is not None and active and self.source.nodes[same].kind == node.kind:
+            if same is not None and self.case.configuration >> same & 1:
                 counterparts[node.index] = same
         return Placed(configuration, counterparts)
 
@@ -423,7 +421,8 @@ class _Decider:
 
     # step 7
 
-    def place(self, v: _Verdict) -> Decision:
+    def place(self, v: _Verdict, mapping: Mapping[Path, Any] | None = None) -> Decision:
+        """The checks on a placement; `mapping` is the one it was made with, a route included."""
         assert v.placed is not None
         c = v.placed.configuration
         for node in self.target.nodes_in(c):
@@ -434,7 +433,7 @@ class _Decider:
                     state = node.name or self.target.id
                     return self.strand(reason, f"{state} requires {name}", v.rule)
         history = self.case.history or ()
-        carried = carry_history(self.source, self.target, history, self.m.mapping)
+        carried = carry_history(self.source, self.target, history, self.m.mapping if mapping is None else mapping)
         if carried is None or self.case.lost_history:
             return self.strand("history_value_lost", "a remembered history value has no place in the target", v.rule)
         lost = self.lost_child(v.placed)
@@ -446,28 +445,22 @@ class _Decider:
 
     def lost_child(self, placed: Placed) -> str:
         """The first persisted child that no placed state invokes; "" if all are carried."""
-        active: dict[str, Any] = {}
-        for node in self.source.nodes_in(self.case.configuration):
-            for invoke in node.invokes:
-                active[invoke.id] = (node, invoke)
         for child, src in self.case.children or ():
-            if not any(
-                self.same_child(placed, node.index, invoke, child, src, active)
-                for node in self.target.nodes_in(placed.configuration)
-                for invoke in node.invokes
-            ):
+            nodes = self.target.nodes_in(placed.configuration)
+            if not any(self.is_child(n.index, i, child, src) for n in nodes for i in n.invokes):
                 return child
         return ""
 
-    def same_child(
-        self, placed: Placed, node: int, invoke: Any, child: str, src: str, active: dict[str, Any]
-    ) -> bool:
-        was = active.get(child)
+    def is_child(self, node: int, invoke: Invoke, child: str, src: str) -> bool:
+        """Is a persisted child what this invoke of a target node stands for?"""
         if src and invoke.src != src:
             return False
-        if was is not None and not was[1].own_id:
-            return bool(placed.counterparts.get(node) == was[0].index and invoke.position == was[1].position)
-        return bool(invoke.id == child)
+        for was in self.source.nodes:
+            for i in was.invokes:
+                if i.id == child and not i.own_id:
+                    places = self.lane.alphabets[self.case.lane].carried_to(node)
+                    return was.path in places and i.position == invoke.position
+        return invoke.id == child
 
     def hazards(self, v: _Verdict) -> tuple[Hazard, ...]:
         assert v.placed is not None
@@ -477,7 +470,7 @@ class _Decider:
         bare = any(p.bare for p in self.pairs) and v.rule.startswith("anchor")
         placement = hazards.Placement(
             before=self.case.configuration,
-            placed=replace(v.placed, defaulted=self.entered_by_default(v.placed, bare)),
+            placed=v.placed,
             by_rule=v.by_rule,
             settled=v.rule in ("replay", "proof") or (v.rule.startswith("anchor") and not bare),
             children=children,
@@ -488,34 +481,23 @@ class _Decider:
         missing: list[Path] = []
 
         def entered(path: Path) -> bool:
+            """May the actor have entered this source state?"""
             index = self.source.by_path.get(path)
             if index is None:
                 return False
             if self.case.configuration >> index & 1:
                 return True
-            if self.case.trace == "none" or not self.facts:
-                passed = deployment.source_graphs[self.case.lane].passed(self.case.configuration)
-                return self.case.trace == "none" and passed is not None and bool(passed >> index & 1)
-            term = lane.anchors.entered.get(path)
-            if term is None:
+            if not any(f[0] for f in self.facts):
+                return True  # without a complete history nobody can say that it never did
+            known = [lane.anchors.has_entered(path, f) for f in self.facts]
+            if None in known:
                 missing.append(path)
-                return False
-            automaton = lane.anchors.automata[term]
-            return all(automaton.holds(f[term]) for f in self.facts)
+            return any(known)
 
         found = hazards.find(lane, deployment.source_graphs[self.case.lane], deployment.target_graph, placement, entered)
         if missing:
             raise FollowMore(self.case.lane, tuple(missing))
         return found
-
-    def entered_by_default(self, placed: Placed, bare: bool) -> int:
-        nodes = placed.defaulted
-        if bare:
-            for p in self.pairs:
-                at = self.target.node(self.m.resume[p.anchor]) if p.anchor else None
-                if at is not None:
-                    nodes |= placed.configuration & at.descendants
-        return nodes
 
     # the decision itself
 
@@ -536,7 +518,7 @@ class _Decider:
         held = [
             name
             for name in anchors.terms
-            if self.facts and all(anchors.holds(name, f, self.complete) is True for f in self.facts)
+            if self.facts and all(anchors.holds(name, f) is True for f in self.facts)
         ]
         return Decision(
             outcome,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from statekeep_cli.core.alphabet import Alphabet, is_internal
+from statekeep_cli.core.alphabet import Alphabet
 from statekeep_cli.core.migration import Migration
 from statekeep_cli.core.model import Definition, Guard, Invoke, StateNode, Transition, canonical
 from statekeep_cli.core.placement import carry, target_nodes
@@ -157,7 +157,9 @@ class _Comparison:
         for descriptor, ts in node.transitions.items():
             name = heard.get(descriptor) or self.m.rename_events.get(descriptor, descriptor)
             here[name] = (said(node, descriptor), [self._candidate(t) for t in ts])
-        now = {d: (said(there, d), [_candidate(self.target, t) for t in ts]) for d, ts in there.transitions.items()}
+        now: dict[str, tuple[str, list[_Candidate]]] = {}
+        for descriptor, ts in there.transitions.items():
+            now[descriptor] = (said(there, descriptor), [_candidate(self.target, t) for t in ts])
         if node.always or there.always:
             here[""] = ("always", [self._candidate(t) for t in node.always])
             now[""] = ("always", [_candidate(self.target, t) for t in there.always])
@@ -213,7 +215,7 @@ class _Comparison:
     # the definition as a whole
 
     def events(self) -> Iterator[Change]:
-        ours = sorted(d for d in self.source.descriptors() if not d.startswith("xstate.") and not d.endswith("*"))
+        ours = sorted(filter(_is_plain, self.source.descriptors()))
         heard = {self.alphabet.translate(d) for d in ours}
         for event in ours:
             there = self.alphabet.translate(event)
@@ -221,9 +223,8 @@ class _Comparison:
                 yield Change("event_renamed", before=event, after=there)
             if self.alphabet.is_retired(there):
                 yield Change("event_retired", before=event)
-        for event in sorted(self.target.descriptors()):
-            derived = is_internal(event) or event.startswith("xstate.")
-            if not derived and not event.endswith("*") and event not in heard:
+        for event in sorted(filter(_is_plain, self.target.descriptors())):
+            if event not in heard:
                 yield Change("event_new", after=event)
 
     def guards(self) -> Iterator[Change]:
@@ -262,7 +263,8 @@ def _candidates(state: str, on: str, before: list[_Candidate], after: list[_Cand
     for c in list(left):
         same = next((x for x in right if x.to == c.to), None)
         if same is not None:
-            yield Change("guard_changed", state, f"{on} -> {c.to}", c.guard or "(none)", same.guard or "(none)")
+            was, now = c.guard or "(none)", same.guard or "(none)"
+            yield Change("guard_changed", state, f"{on} -> {c.to}", was, now)
             left.remove(c)
             right.remove(same)
     for c in left:
@@ -319,7 +321,14 @@ def _list(candidates: list[_Candidate]) -> str:
 
 
 def _invoke(invoke: Invoke) -> str:
-    return f"{invoke.id} ({invoke.src})" if invoke.own_id and invoke.id != invoke.src else invoke.src or invoke.id
+    if invoke.own_id and invoke.id != invoke.src:
+        return f"{invoke.id} ({invoke.src})"
+    return invoke.src or invoke.id
+
+
+def _is_plain(descriptor: str) -> bool:
+    """An event by name: no wildcard, and not derived by XState."""
+    return not descriptor.startswith("xstate.") and not descriptor.endswith("*")
 
 
 def _guards(d: Definition) -> set[str]:

@@ -75,7 +75,7 @@ def _meaning(
             definition = build(config)
         except DefinitionError as error:
             findings.append(Finding("SK034", error.pointer, error.message))
-    findings += islice(check_routing(config, builder, definition, sources), MAX_FINDINGS)
+    findings += islice(check_routing(config, builder, definition, sources, cut), MAX_FINDINGS)
     if definition is not None:
         findings += islice(check_entered(definition, builder.pointers, _placed(definition)), MAX_FINDINGS)
         findings += check_settles(definition, builder.pointers)

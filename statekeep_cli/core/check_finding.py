@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Pointer = tuple[str | int, ...]
 Severity = Literal["error", "warning"]
@@ -88,6 +88,16 @@ class Finding:
     @property
     def severity(self) -> Severity:
         return CODES[self.code].severity
+
+
+def pointer_in(value: Any, path: Iterable[str | int]) -> Pointer:
+    """A validator's path as a pointer: it takes every key that looks like a number for an index."""
+    found: list[str | int] = []
+    for step in path:
+        key: Any = str(step) if isinstance(value, dict) else step
+        found.append(key)
+        value = value[key] if isinstance(value, dict | list) else None
+    return tuple(found)
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:

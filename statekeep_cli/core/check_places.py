@@ -33,17 +33,14 @@ class Places:
                 "SK042", at, f"'{path}' is a history node in {where}", "name the state that it is in", part
             )
             return
+        names = [n.name for s in self.sources for n in s.nodes[1:]]
         if any((path,) in s.by_path for s in self.sources):
             hint = f"a dot inside a key is written '{join_path((path,))}'"
+        elif split_path(path) in self.builder.by_path:
+            hint = "it is a state of the new definition, and this names where actors come from"
         else:
-            names = [n.name for s in self.sources for n in s.nodes[1:]]
-            hint = did_you_mean(path, names, self._elsewhere(path, names))
+            hint = did_you_mean(path, names, f"its states are {listed(dict.fromkeys(names))}")
         yield Finding("SK040", at, f"there is no state '{path}' in {where}", hint, part)
-
-    def _elsewhere(self, path: str, names: list[str]) -> str:
-        if split_path(path) in self.builder.by_path:
-            return "it is a state of the new definition; the key is where actors come from"
-        return f"its states are {listed(dict.fromkeys(names))}"
 
     def target(self, path: str, at: Pointer, part: Part = "value", whole: bool = False) -> Iterator[Finding]:
         """A path of the definition itself, of a node that can be active.

@@ -25,14 +25,18 @@ _AT: Pointer = ("migration",)
 
 
 def check_routing(
-    config: Mapping[str, Any], builder: Builder, definition: Definition | None, sources: Sequence[Definition]
+    config: Mapping[str, Any],
+    builder: Builder,
+    definition: Definition | None,
+    sources: Sequence[Definition],
+    cut: frozenset[Pointer] = frozenset(),
 ) -> Iterator[Finding]:
     """Findings about `stateMapping` and `migration` of a config of the right shape.
 
     Without sources, what names one of them is left alone. Without a `definition` (its statechart has
     errors), state values are checked for their keys only.
     """
-    return _Routing(config, builder, definition, sources).findings()
+    return _Routing(config, builder, definition, sources, cut).findings()
 
 
 class _Routing:
@@ -42,10 +46,12 @@ class _Routing:
         builder: Builder,
         definition: Definition | None,
         sources: Sequence[Definition],
+        cut: frozenset[Pointer],
     ):
         self.config = config
         self.block: Mapping[str, Any] = config.get("migration") or {}
         self.builder = builder
+        self.cut = cut
         named = {str(x) for x in as_list(self.block.get("from"))}
         self.spoken = [s for s in sources if not named or named & {str(s.version), s.id}] or list(sources)
         self.sources = sources
@@ -80,7 +86,8 @@ class _Routing:
             return
         known = {n for s in self.sources for n in (str(s.version), s.id)}
         entries = as_list(listed_as)
-        missing = [i for i, x in enumerate(entries) if str(x) not in known]
+        # 1.0 is no version at all, which is said elsewhere
+        missing = [i for i, x in enumerate(entries) if str(x) not in known and not isinstance(x, float)]
         labels = listed([s.label for s in self.sources])
         for i in missing:
             at: Pointer = (*_AT, "from", i) if isinstance(listed_as, list) else (*_AT, "from")
@@ -122,6 +129,8 @@ class _Routing:
             if "to" in route:
                 yield from self.places.place(route["to"], (*at, "to"))
             yield from self.predicate(route.get("when") or {}, (*at, "when"))
+            if any(p[:3] == at and p[3:4] in (("from",), ("when",)) for p in self.cut):
+                continue  # whom it takes is not known
             earlier = next((n for n, p in covered if path[: len(p)] == p), None)
             if earlier is not None:
                 yield Finding(

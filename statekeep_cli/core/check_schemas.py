@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from statekeep_cli.core.check_finding import Finding, Pointer
+from statekeep_cli.core.check_finding import Finding, Pointer, pointer_in
 
 MAX_PATTERN = 1 << 20  # bytes of a compiled pattern
 MAX_EXPANSION = 100_000  # subschemas, references followed
@@ -126,17 +126,17 @@ def _meaning(schema: Any, pointer: Pointer) -> Iterator[Finding]:
         meta = jsonschema_rs.Draft202012Validator({"$ref": "https://json-schema.org/draft/2020-12/schema"})
         errors = list(meta.iter_errors(schema))
         for error in errors:
-            yield _invalid(error, pointer)
+            yield _invalid(error, schema, pointer)
         if errors:
             return
     try:
         compile_schema(schema)
     except ValueError as error:
-        yield _invalid(error, pointer)
+        yield _invalid(error, schema, pointer)
 
 
-def _invalid(error: Any, pointer: Pointer) -> Finding:
-    where = (*pointer, *getattr(error, "instance_path", ()))
+def _invalid(error: Any, schema: Any, pointer: Pointer) -> Finding:
+    where = (*pointer, *pointer_in(schema, getattr(error, "instance_path", ())))
     message = getattr(error, "message", str(error)).splitlines()[0]
     return Finding(
         "SK060", where, f"no valid JSON Schema: {message}", "see https://json-schema.org/draft/2020-12"

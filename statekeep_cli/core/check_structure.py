@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from statekeep_cli.core.check_finding import Finding, Pointer, closest, listed
+from statekeep_cli.core.check_finding import Finding, Pointer, closest, listed, pointer_in
 
 _NAMES = {
     "string": "text",
@@ -73,7 +73,7 @@ def check_structure(config: Any, schema: dict[str, Any]) -> Structure:
     rest = config
     for turn in range(_ROUNDS):
         every = validator.iter_errors(rest)
-        errors = list(islice((e for e in every if tuple(e.instance_path) not in cut), MAX_ERRORS))
+        errors = list(islice((e for e in every if pointer_in(rest, e.instance_path) not in cut), MAX_ERRORS))
         if not errors:
             return Structure(tuple(findings), rest, frozenset(cut))
         meant: set[Pointer] = set()
@@ -97,7 +97,7 @@ def check_structure(config: Any, schema: dict[str, Any]) -> Structure:
 
 
 def _findings(error: Any, schema: dict[str, Any], config: Any, cut: set[Pointer]) -> list[Finding]:
-    pointer: Pointer = tuple(error.instance_path)
+    pointer = pointer_in(config, error.instance_path)
     keyword = str(error.schema_path[-1])
     within: Any = schema
     for step in error.schema_path[:-1]:
@@ -131,16 +131,17 @@ def _findings(error: Any, schema: dict[str, Any], config: Any, cut: set[Pointer]
 def _unknown(key: str, pointer: Pointer, within: Any, schema: dict[str, Any], cut: set[Pointer]) -> Finding:
     known = list(within.get("properties", {}))
     near = closest(key, known)
-    if near:
-        cut.add((*pointer, near))  # what was meant is not missing
     if key in _UNKNOWN:
         hint = _UNKNOWN[key]
-    elif near:
-        hint = f"did you mean '{near}'?"
     elif not pointer and key in schema["$defs"]["migration"]["properties"]:
         hint = "it belongs under 'migration'"
     elif pointer == ("migration",) and key in schema["properties"]:
         hint = "it belongs at the top of the definition"
+    elif near:
+        cut.add((*pointer, near))  # what was meant is not missing
+        hint = f"did you mean '{near}'?"
+    elif key.isupper() and "on" in known:
+        hint = "an event belongs under 'on'"
     else:
         hint = f"known here: {listed(known, 'and', 12)}; keys of your own start with x-"
     return Finding("SK010", (*pointer, key), f"unknown key '{key}' in {_name(pointer)}", hint, "key")

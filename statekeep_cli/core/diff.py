@@ -1,31 +1,34 @@
-"""What a new definition means for every state of its sources, without any actors (apv.md section 5, last part).
+"""What a new definition means for every state of its sources, without any actors.
 
-For each reachable source configuration the histories that lead there are told apart as far as the decision can
-tell them apart: by the facts they establish and by where they lead in the target. Every class is then decided
-by `Deployment.decide` itself, as an actor with that history would be, and so is an actor without one.
+For each reachable source configuration the histories that lead there are told apart as far as the decision
+can tell them apart (apv.md section 5, last part). Every class is then decided by `Deployment.decide` itself,
+as an actor with that history would be, and so is an actor without one.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
-from statekeep_cli.core.anchors import Facts
 from statekeep_cli.core.apv import Case, Deployment, Ends, FollowMore
 from statekeep_cli.core.changes import Change, changes
 from statekeep_cli.core.decision import Decision, Hazard, Landing, Place
-from statekeep_cli.core.replay import Event, Lane, LoopKey, Pair
-from statekeep_cli.core.semantics import State, enter_by_default, is_done, leaves
+from statekeep_cli.core.histories import MAX_HISTORIES, Class, Histories
+from statekeep_cli.core.replay import Pair
+from statekeep_cli.core.semantics import enter_by_default, is_done, leaves
 
-Verdict = Literal["safe", "stranded", "depends_on_history", "depends_on_context", "stays", "done"]
+Verdict = Literal[
+    "safe", "depends_on_history", "depends_on_context", "stranded", "undecided", "stays", "done"
+]
 VERDICTS: tuple[Verdict, ...] = (
-    "safe", "depends_on_history", "depends_on_context", "stranded", "stays", "done",
+    "safe", "depends_on_history", "depends_on_context", "stranded", "undecided", "stays", "done",
 )  # fmt: skip
-MAX_HISTORIES = 20_000  # classes of histories of one source
 MAX_SCHEMAS = 4  # context schemas of one state whose outcomes are combined in every way
+
+Condition = tuple[tuple[str, bool], ...]
+Fate = tuple[str, Place | None, str, str, frozenset[Landing]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +41,18 @@ class Ending:
 
     decision: Decision
     example: tuple[str, ...] | None = None
-    context: tuple[tuple[str, bool], ...] = ()
+    context: Condition = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StateVerdict:
     """What holds for the actors in one source configuration.
 
-    `endings` are all the ways they may fare, the shortest history first; one for `safe` and `stays`, one or
-    more for `stranded` (there may be several reasons). `without_history` is what actors without a history get,
-    None where the state is done. `reachable` is False for states that no history leads to. `leaves` are the
-    active leaves' paths.
+    `leaves` are the paths of its active leaves. `endings` are all the ways they may fare, the shortest
+    history first: one for `safe`, one or more for `stranded` and `stays` (there may be several reasons), none
+    for `done`. `without_history` is what actors without a history get, None where the state is done.
+    `reachable` is False for states that no history leads to. `undecided`: there are more histories than are
+    followed.
     """
 
     source: Place
@@ -65,26 +69,26 @@ class StateVerdict:
 
     @property
     def unchanged(self) -> bool:
-        """Do all actors in this state stay where they are, by name, whatever their history?"""
-        if self.verdict == "done":
-            return True
+        """Does every actor in this state keep it, by name, with a history or without?"""
+        if self.verdict != "safe" or self.needs_history:
+            return self.verdict == "done"
         places = [e.decision.target for e in self.endings]
-        same = all(p is not None and p.state == self.source.state for p in places)
-        return self.verdict == "safe" and same and not self.needs_history
+        return all(p is not None and p.state == self.source.state for p in places)
 
     @property
     def needs_history(self) -> bool:
         """Does the verdict hold only for actors that bring a history?"""
-        alone, first = self.without_history, self.endings[0].decision if self.endings else None
-        if self.verdict not in ("safe", "stays") or alone is None or first is None:
+        alone = self.without_history
+        if self.verdict not in ("safe", "stays") or alone is None:
             return False
-        return (alone.outcome, alone.target) != (first.outcome, first.target)
+        fates = ((e.decision.outcome, e.decision.target) for e in self.endings)
+        return (alone.outcome, alone.target) not in fates
 
 
 @dataclass(frozen=True, slots=True)
 class SourceDiff:
-    """One source beside the target. `bound` is the number of histories past which they were not told apart any
-    more (0: all were); the verdicts are then those of actors without a history."""
+    """One source beside the target. `bound` is the number of classes of histories past which they were not
+    told apart any more (0: all were); the verdicts are then those of actors without a history."""
 
     lane: int
     label: str
@@ -93,6 +97,7 @@ class SourceDiff:
     bound: int = 0
 
     def counts(self) -> dict[Verdict, int]:
+        """How many states have each verdict, those with none left out."""
         return {v: n for v in VERDICTS if (n := sum(s.verdict == v for s in self.states))}
 
 
@@ -109,210 +114,141 @@ class Diff:
         return any(s.changes or not all(v.unchanged for v in s.states) for s in self.sources)
 
 
-def diff(deployment: Deployment) -> Diff:
-    """The target beside each of its sources. The deployment may come to follow more facts than before."""
-    target = deployment.target
+def diff(
+    deployment: Deployment, limit: int = MAX_HISTORIES, on_class: Callable[[int], None] | None = None
+) -> Diff:
+    """The target beside each of its sources. The deployment may come to follow more facts than before;
+    `limit` and `on_class` are those of `Histories`."""
     notes = []
-    if target.context_schema is not None:
-        notes.append("contexts are not looked at here: preview checks each against the target's contextSchema")
-    found = tuple(_source(deployment, i) for i in range(len(deployment.lanes)))
-    return Diff(target.label, found, tuple(notes))
+    if deployment.target.context_schema is not None:
+        notes.append("the target has a contextSchema; preview checks every actor's context against it")
+    found = tuple(_source(deployment, i, limit, on_class) for i in range(len(deployment.lanes)))
+    return Diff(deployment.target.label, found, tuple(notes))
 
 
-def _source(deployment: Deployment, index: int) -> SourceDiff:
+def _source(
+    deployment: Deployment, index: int, limit: int, on_class: Callable[[int], None] | None
+) -> SourceDiff:
     while True:
         lane = deployment.lanes[index]
         try:
-            histories = Histories(lane)
-            states = tuple(_states(deployment, lane, histories))
+            histories = Histories(lane, limit, on_class)
+            states = tuple(_Judge(deployment, histories).states())
         except FollowMore as more:
             deployment.follow(more.lane, more.paths)
         else:
             return SourceDiff(index, lane.source.label, changes(lane), states, histories.bound)
 
 
-# --- every history -------------------------------------------------------------------------------------
+class _Judge:
+    """Verdicts about the states of one source."""
 
+    def __init__(self, deployment: Deployment, histories: Histories):
+        self.deployment = deployment
+        self.histories = histories
+        self.lane = histories.lane
+        self.source = self.lane.source
+        self.proofs: dict[int, dict[Pair, None]] = {}
+        self.proof_bound = histories.bound
+        if not histories.bound:
+            reach = deployment.reach(self.lane.index)
+            self.proof_bound = reach.bound
+            for r in reach.came:
+                self.proofs.setdefault(r.source.configuration, {})[r.pair] = None
 
-Pairs = frozenset[Pair]
-Fate = tuple[str, Place | None, str, str, frozenset[Landing]]
-Node = tuple[State, Facts, tuple[tuple[LoopKey, Pairs], ...]]
+    def states(self) -> Iterator[StateVerdict]:
+        """Reachable configurations, shortest histories first, then leaves that none reaches."""
+        seen = 0
+        for configuration, classes in self.histories.by_configuration().items():
+            seen |= configuration
+            yield self.verdict(configuration, classes)
+        if self.histories.bound:
+            return
+        for node in self.source.nodes:
+            if node.is_leaf and not seen >> node.index & 1:
+                configuration = enter_by_default(self.source, node)
+                yield replace(self.verdict(configuration, ()), reachable=False)
 
+    def verdict(self, configuration: int, classes: Sequence[Class]) -> StateVerdict:
+        place = self.deployment.place(self.source, configuration)
+        names = tuple(n.name for n in leaves(self.source, configuration))
+        if is_done(self.source, configuration):
+            return StateVerdict(place, names, "done")
+        asked = self.schemas(configuration)
+        conditions = _conditions(list(asked))
+        endings: dict[Fate, list[Ending]] = {}
+        depends_on_history = False
+        alone: Decision | None = None
+        for outcomes in conditions:
+            schemas = tuple(outcomes.get(i, False) for i in range(len(self.deployment.schemas)))
+            context = tuple((asked[i], value) for i, value in outcomes.items())
+            without = self.without_history(configuration, schemas)
+            alone = alone or without
+            here: dict[Fate, Ending] = {}
+            if classes and not self.histories.bound:
+                for decision, example in self.with_history(configuration, classes, schemas):
+                    _note(here, Ending(decision, example, context))
+            else:
+                _note(here, Ending(without, None, context))
+            if len(here) == 1:  # whatever the history: no example is needed, and a proof may speak for it
+                fate, only = here.popitem()
+                if _fate(without) == fate:
+                    _note(here, Ending(without, None, context))
+                _note(here, replace(only, example=None))
+            for fate, ending in here.items():
+                endings.setdefault(fate, []).append(ending)
+            depends_on_history |= len(here) > 1
+        merged = tuple(e for found in endings.values() for e in _unconditional(found, len(conditions)))
+        verdict = _judged(set(endings), depends_on_history)
+        if self.histories.bound and any(e.decision.reason == "history_required" for e in merged):
+            verdict = "undecided"
+        return StateVerdict(place, names, verdict, merged, alone)
 
-class Histories:
-    """All histories of a lane, as far as decisions tell them apart: the source state, the facts, and the stack
-    of target sides (a single entry unless loops are erased). Breadth first, so that examples are shortest."""
-
-    def __init__(self, lane: Lane, limit: int = MAX_HISTORIES):
-        self.lane = lane
-        self.first: dict[Node, tuple[Node, str] | None] = {}
-        self.bound = 0
-        starts: dict[tuple[State, Facts, LoopKey], set[Pair]] = {}
-        for r in lane.start((lane.index, -1)):
-            starts.setdefault((r.source, r.facts, r.stack[0][0]), set()).add(r.pair)
-        for (source, facts, key), pairs in starts.items():
-            self.first[(source, facts, ((key, frozenset(pairs)),))] = None
-        events = lane.events(lane.index)
-        pending = deque(self.first)
-        while pending and not self.bound:
-            node = pending.popleft()
-            for event in events:
-                for after in self._successors(node, event):
-                    if after not in self.first:
-                        if len(self.first) >= limit:
-                            self.bound = limit
-                            return
-                        self.first[after] = (node, event)
-                        pending.append(after)
-
-    def _successors(self, node: Node, event: str) -> Iterator[Node]:
-        source, facts, stack = node
-        lane = self.lane
-        # What the log can tell apart is the state after the step; guards that lead to one state stay unknown.
-        outcomes: dict[tuple[State, Facts, str], dict[Pair, None]] = {}
-        for step in lane.source_steps(lane.index, source, Event(event)):
-            after_facts, fired = lane.anchors.step(facts, step.letters)
-            pairs = outcomes.setdefault((step.state, after_facts, fired), {})
-            for pair in stack[-1][1]:
-                for there in lane.target_steps(lane.index, pair, step):
-                    # Which events were dropped would tell too many histories apart; the changes list them.
-                    pairs[replace(there, retired=frozenset())] = None
-        for (state, after_facts, fired), pairs in outcomes.items():
-            key = lane.loop_key(lane.index, state)
-            yield (state, after_facts, self._stacked(stack, key, frozenset(pairs), fired))
-
-    def _stacked(
-        self, stack: tuple[tuple[LoopKey, Pairs], ...], key: LoopKey, pairs: Pairs, fired: str
-    ) -> tuple[tuple[LoopKey, Pairs], ...]:
-        """The stack of section 3, as `Lane.advance` keeps it per reading."""
-        if fired:
-            return ((key, frozenset((self.lane.cut(fired),))),)
-        if not self.lane.migration.erase_loops:
-            return ((key, pairs),)
-        for depth, (seen, _) in enumerate(stack[:-1]):
-            if seen == key:
-                return stack[: depth + 1]
-        return (*stack[:-1], (key, pairs)) if key == stack[-1][0] else (*stack, (key, pairs))
-
-    def by_configuration(self) -> dict[int, list[Node]]:
-        found: dict[int, list[Node]] = {}
-        for node in self.first:
-            found.setdefault(node[0].configuration, []).append(node)
+    def schemas(self, configuration: int) -> dict[int, str]:
+        """The context schemas that a decision about this configuration may ask, named by who asks first."""
+        m = self.lane.migration
+        asks = [("eligible", m.eligible)]
+        for route in m.routes:
+            at = self.source.by_path.get(route.source)
+            if at is not None and configuration >> at & 1:
+                asks.append((f"route {route.number}", route.when))
+        found: dict[int, str] = {}
+        for name, predicate in asks:
+            if predicate.context:
+                found.setdefault(self.deployment.schemas.index(predicate.context), name)
         return found
 
-    def path_to(self, node: Node) -> tuple[str, ...]:
-        """A shortest history that leads to a node, as event types."""
-        path: list[str] = []
-        came = self.first[node]
-        while came is not None:
-            path.append(came[1])
-            came = self.first[came[0]]
-        return tuple(path[::-1])
+    def without_history(self, configuration: int, schemas: tuple[bool, ...]) -> Decision:
+        """As `Deployment.ends_without_history` has it, for all configurations at once."""
+        case = Case(self.lane.index, configuration, "none", schemas)
+        readings = tuple(((), p) for p in self.proofs.get(configuration, ()))
+        detail = f"the proof stopped at {self.proof_bound:,} paths; give histories instead"
+        return self.deployment.decide(case, Ends(readings, detail, bool(self.proof_bound)))
+
+    def with_history(
+        self, configuration: int, classes: Sequence[Class], schemas: tuple[bool, ...]
+    ) -> Iterator[tuple[Decision, tuple[str, ...]]]:
+        """Each class of histories with its decision; classes that no decision can tell apart once."""
+        case = Case(self.lane.index, configuration, "complete", schemas)
+        automata = self.lane.anchors.automata
+        seen = set()
+        for found in classes:
+            facts = next(iter(found)).facts
+            pairs = frozenset(r.pair for r in found)
+            holds = tuple(a.holds(f) for a, f in zip(automata, facts[1:], strict=True))
+            if (holds, pairs) not in seen:
+                seen.add((holds, pairs))
+                decision = self.deployment.decide(case, Ends(tuple((facts, p) for p in pairs)))
+                yield decision, self.histories.path_to(found)
 
 
-# --- verdicts ------------------------------------------------------------------------------------------
-
-
-def _states(deployment: Deployment, lane: Lane, histories: Histories) -> Iterator[StateVerdict]:
-    found = histories.by_configuration()
-    seen = 0
-    for configuration, nodes in found.items():
-        seen |= configuration
-        yield _verdict(deployment, lane, histories, configuration, nodes)
-    if histories.bound:
-        return
-    for node in lane.source.nodes:
-        if node.is_leaf and not seen >> node.index & 1:
-            configuration = enter_by_default(lane.source, node)
-            yield replace(_verdict(deployment, lane, histories, configuration, ()), reachable=False)
-
-
-def _verdict(
-    deployment: Deployment, lane: Lane, histories: Histories, configuration: int, nodes: Sequence[Node]
-) -> StateVerdict:
-    source = deployment.place(lane.source, configuration)
-    names = tuple(n.name for n in leaves(lane.source, configuration))
-    if is_done(lane.source, configuration):
-        return StateVerdict(source, names, "done")
-    asked = _schemas(deployment, lane, configuration)
-    endings: dict[Fate, list[Ending]] = {}
-    depends = False
-    alone: Decision | None = None
-    contexts = list(_contexts(list(asked)))
-    for outcomes in contexts:
-        schemas = tuple(outcomes.get(i, False) for i in range(len(deployment.schemas)))
-        context = tuple((asked[i], value) for i, value in outcomes.items())
-        without = _without_history(deployment, lane, histories, configuration, schemas)
-        alone = alone or without
-        here: dict[Fate, Ending] = {}
-        if nodes and not histories.bound:
-            for decision, example in _with_history(deployment, lane, histories, configuration, nodes, schemas):
-                _note(here, Ending(decision, example, context))
-        else:
-            here[_fate(without)] = Ending(without, None, context)
-        if len(here) == 1:  # whatever the history: no example is needed, and a proof may speak for it
-            fate, only = here.popitem()
-            if _fate(without) == fate:
-                _note(here, Ending(without, None, context))
-            _note(here, replace(only, example=None))
-        for fate, ending in here.items():
-            endings.setdefault(fate, []).append(ending)
-        depends |= len(here) > 1
-    merged = tuple(e for found in endings.values() for e in _unconditional(found, len(contexts)))
-    return StateVerdict(source, names, _judge(set(endings), depends), merged, alone)
-
-
-def _schemas(deployment: Deployment, lane: Lane, configuration: int) -> dict[int, str]:
-    """The context schemas that a decision about this configuration may ask, each named by who asks first."""
-    m = lane.migration
-    found: dict[int, str] = {}
-    asks = [("eligible", m.eligible)]
-    for route in m.routes:
-        at = lane.source.by_path.get(route.source)
-        if at is not None and configuration >> at & 1:
-            asks.append((f"route {route.number}", route.when))
-    for name, predicate in asks:
-        if predicate.context:
-            found.setdefault(deployment.schemas.index(predicate.context), name)
-    return found
-
-
-def _contexts(indexes: list[int]) -> Iterable[dict[int, bool]]:
-    """Outcomes of the schemas: every combination of a few, else all, none, and each alone."""
+def _conditions(indexes: list[int]) -> list[dict[int, bool]]:
+    """Outcomes of context schemas: every combination of a few, else none, each alone, and all."""
     if len(indexes) <= MAX_SCHEMAS:
-        return (dict(zip(indexes, values, strict=True)) for values in product((False, True), repeat=len(indexes)))
+        values = product((False, True), repeat=len(indexes))
+        return [dict(zip(indexes, v, strict=True)) for v in values]
     alone = [{i: i == j for i in indexes} for j in indexes]
     return [dict.fromkeys(indexes, False), *alone, dict.fromkeys(indexes, True)]
-
-
-def _without_history(
-    deployment: Deployment, lane: Lane, histories: Histories, configuration: int, schemas: tuple[bool, ...]
-) -> Decision:
-    case = Case(lane.index, configuration, "none", schemas)
-    if histories.bound:
-        detail = f"more than {histories.bound:,} kinds of histories lead through this definition; give them"
-        return deployment.decide(case, Ends((), detail, too_wide=True))
-    return deployment.decide(case, deployment.ends_without_history(lane.index, configuration))
-
-
-def _with_history(
-    deployment: Deployment,
-    lane: Lane,
-    histories: Histories,
-    configuration: int,
-    nodes: Sequence[Node],
-    schemas: tuple[bool, ...],
-) -> Iterator[tuple[Decision, tuple[str, ...]]]:
-    """Each class of histories with its decision; classes that no decision can tell apart once."""
-    case = Case(lane.index, configuration, "complete", schemas)
-    seen = set()
-    for node in nodes:
-        _, facts, stack = node
-        pairs = stack[-1][1]
-        holds = tuple(a.holds(f) for a, f in zip(lane.anchors.automata, facts, strict=True))
-        if (holds, pairs) not in seen:
-            seen.add((holds, pairs))
-            yield deployment.decide(case, Ends(tuple((facts, p) for p in pairs))), histories.path_to(node)
 
 
 def _fate(d: Decision) -> Fate:
@@ -332,12 +268,12 @@ def _note(here: dict[Fate, Ending], ending: Ending) -> None:
         here[fate] = replace(known, decision=replace(known.decision, hazards=hazards))
 
 
-def _unconditional(found: list[Ending], contexts: int) -> list[Ending]:
-    """One ending without its context where it is the same under all of them."""
-    return [replace(found[0], context=())] if len(found) == contexts else found
+def _unconditional(found: list[Ending], conditions: int) -> list[Ending]:
+    """One ending without its condition where it is the same under all of them."""
+    return [replace(found[0], context=())] if len(found) == conditions else found
 
 
-def _judge(fates: set[Fate], depends_on_history: bool) -> Verdict:
+def _judged(fates: set[Fate], depends_on_history: bool) -> Verdict:
     outcomes = {fate[0] for fate in fates}
     if outcomes == {"strand"}:
         return "stranded"

@@ -9,13 +9,22 @@ from typing import Any
 from statekeep_cli.core.apv import Case, Deployment, Ends, FollowMore
 from statekeep_cli.core.decision import Decision, Landing, Place
 from statekeep_cli.core.model import join_path, value_text
-from statekeep_cli.core.placement import Placed, Refused, identity, longest_key, mapped, target_nodes
+from statekeep_cli.core.placement import (
+    Placed,
+    Refused,
+    identity,
+    longest_key,
+    mapped,
+    target_nodes,
+    with_route,
+)
 from statekeep_cli.core.record import Intake
 from statekeep_cli.core.remedy import Remedy, remedy
 from statekeep_cli.core.replay import Lane
 from statekeep_cli.core.semantics import leaves, state_value
 from statekeep_cli.core.timeline import Details, Moment, Walk, numbered, place
 from statekeep_cli.core.trace import Actor
+
 
 @dataclass(frozen=True, slots=True)
 class AnchorFact:
@@ -45,10 +54,11 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that is said about one actor. `trace` is "" where the actor was not routed at all.
+    """Everything that is said about one actor.
 
-    `lane` is the index of its source definition. `parted` is the number of the first step on the path at which
-    the target is not where the source is by name, or is stuck. `gap` says what the source cannot explain. `notes`
+    `lane` is the index of its source definition, `trace` what there was to replay (as in `Case`); None and ""
+    where the actor was not routed at all. `parted` is the number of the first step on the path at which the
+    target is not where the source is by name, or is stuck. `gap` says what the source cannot explain. `notes`
     are the policies that had a say, one sentence each. `remedy` is there for strands.
     """
 
@@ -177,13 +187,13 @@ def _landings(deployment: Deployment, case: Case, decision: Decision) -> tuple[S
         return tuple(Shown(x) for x in decision.landings)
     reach = deployment.reach(case.lane)
     examples: dict[Landing, tuple[str, ...]] = {}
-    for node in reach.first:
-        source, _, pair, _ = node
-        if source.configuration == case.configuration and pair.target is not None:
-            state = value_text(state_value(deployment.target, pair.target.configuration))
-            landing = Landing(state, pair.stuck or None)
+    for r in reach.came:
+        target = r.pair.target
+        if r.source.configuration == case.configuration and target is not None:
+            state = value_text(state_value(deployment.target, target.configuration))
+            landing = Landing(state, r.pair.stuck or None)
             if landing not in examples:
-                examples[landing] = tuple(reach.path_to(node))
+                examples[landing] = tuple(reach.path_to(r))
     return tuple(Shown(x, examples.get(x)) for x in decision.landings)
 
 
@@ -194,7 +204,7 @@ def _anchors(lane: Lane, case: Case, ends: Ends, timeline: Sequence[Moment]) -> 
     known = [f for f, _ in ends.readings] if case.trace != "none" else []
     found = []
     for name in lane.anchors.terms:
-        values = {lane.anchors.holds(name, f, case.trace == "complete") for f in known}
+        values = {lane.anchors.holds(name, f) for f in known}
         holds = values.pop() if len(values) == 1 else None
         found.append(AnchorFact(name, holds, since.get(name) if holds else None))
     return tuple(found)
@@ -207,22 +217,21 @@ def _placement(deployment: Deployment, case: Case, decision: Decision) -> tuple[
     if decision.outcome != "migrate" or kind not in ("mapping", "route"):
         return ()
     route = next((r for r in lane.migration.routes if kind == "route" and str(r.number) == name), None)
-    by_route = (route.source, route.to) if route is not None else None
-    placed = mapped(lane.source, lane.target, case.configuration, lane.migration, by_route)
+    mapping = lane.migration.mapping
+    if route is not None:
+        mapping = with_route(mapping, (route.source, route.to))
+    placed = mapped(lane.source, lane.target, case.configuration, mapping, lane.migration)
     if isinstance(placed, Refused):
         return ()
     found = []
     for leaf in leaves(lane.source, case.configuration):
-        key = longest_key(lane.migration.mapping, leaf.path)
-        if route is not None and leaf.path[: len(route.source)] == route.source:
-            how, key, value = f"route {route.number}", route.source, route.to
-        elif key is not None:
-            how, value = f"key {join_path(key)}", lane.migration.mapping[key]
-        else:
-            how, key, value = "name", leaf.path, leaf.name
+        key, how, value = longest_key(mapping, leaf.path), "name", leaf.name
+        if key is not None:
+            by_route = route is not None and key == route.source
+            how, value = decision.rule if by_route else f"key {join_path(key)}", mapping[key]
         # What came of the leaf, or of the innermost of its ancestors down to the key that was carried.
         inside = target_nodes(lane.target, value)[1]
-        for length in range(len(leaf.path), len(key) - 1, -1):
+        for length in range(len(leaf.path), len(key or leaf.path) - 1, -1):
             index = lane.source.by_path[leaf.path[:length]]
             nodes = [lane.target.nodes[t] for t, s in placed.counterparts.items() if s == index]
             if nodes:
@@ -244,16 +253,15 @@ def _notes(lane: Lane, case: Case, decision: Decision, timeline: Sequence[Moment
         same = identity(lane.source, lane.target, case.configuration, m)
         name = place(lane.target, same.configuration) if isinstance(same, Placed) else None
         if kind in ("replay", "proof") and m.follow_diverged and name != decision.target:
-            found.append("policy.diverged: follow: the actor goes where its history leads, not where its name survives")
+            found.append("policy.diverged: follow: it goes where its history leads, whatever name survives")
         if kind == "trust":
-            found.append("policy.history: trust: some histories lead elsewhere; the name was accepted without one")
+            found.append("policy.history: trust: some histories lead elsewhere; its name was accepted")
         if m.entry_initial and any(h.hazard == "default_entry" for h in decision.hazards):
             found.append("policy.entry: initial: what is new inside the state is entered by default")
     retired = dict.fromkeys(x.event for x in timeline if x.retired and x.event is not None)
     if decision.outcome == "strand" and retired:
-        found.append(
-            f"{lane.target.label} listens to no {' or '.join(retired)}; if it has a new name there, rename.events says so"
-        )
+        events = " or ".join(retired)
+        found.append(f"{lane.target.label} listens to no {events}; a new name would be said in rename.events")
     return tuple(found)
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from statekeep_cli.core.alphabet import FRESH, is_internal
+from statekeep_cli.core.alphabet import is_internal
 from statekeep_cli.core.model import Definition
-from statekeep_cli.core.replay import normalised
 from statekeep_cli.core.semantics import State, initial_outcomes, is_done, outcomes
 
 MAX_STATES = 2_000
@@ -21,13 +20,10 @@ class Graph:
 
     def __init__(self, d: Definition):
         self.definition = d
-        listened = {x for x in d.descriptors() if not is_internal(x)}
-        exact = {x for x in listened if not x.endswith("*")}
-        wild = {x[:-1] + FRESH if x != "*" else FRESH for x in listened - exact}
-        self.events = sorted(exact | wild)
+        self.events = sorted(x for x in d.descriptors() if not is_internal(x))
         self._edges: dict[State, tuple[State, ...]] = {}
         self._finals: dict[int, bool | None] = {}
-        self._starts = [normalised(d, o.state) for o in initial_outcomes(d)[0]]
+        self._starts = [o.state for o in initial_outcomes(d)[0]]
         self._passed: dict[int, int] | None = None
 
     def successors(self, state: State) -> tuple[State, ...]:
@@ -37,7 +33,7 @@ class Graph:
             after: dict[State, None] = {}
             for event in self.events:
                 for o in outcomes(d, state, event)[0]:
-                    after[normalised(d, o.state)] = None
+                    after[o.state] = None
             after.pop(state, None)
             found = self._edges[state] = tuple(after)
         return found

@@ -32,10 +32,10 @@ def name_of(d: Definition, node: StateNode) -> str:
     return node.name or d.id
 
 
-def same_invoke(a: Invoke, b: Invoke) -> bool:
-    """By the author's id, or else by position; and the same actor logic."""
-    same = a.id == b.id if a.own_id or b.own_id else a.position == b.position
-    return same and a.src == b.src
+def same_invoke(source: Invoke, target: Invoke) -> bool:
+    """By the author's id, or by position where the source has none; and the same actor logic."""
+    same = source.id == target.id if source.own_id else source.position == target.position
+    return same and source.src == target.src
 
 
 def find(
@@ -45,8 +45,7 @@ def find(
     p: Placement,
     entered: Callable[[Path], bool],
 ) -> tuple[Hazard, ...]:
-    """All hazards of one placement. `entered` says whether the actor is known to have entered a
-    source state."""
+    """All hazards of one placement. `entered` says whether the actor may have entered a source state."""
     found: dict[tuple[str, str, str], None] = {}
     target, source = lane.target, lane.source
     c = p.placed.configuration
@@ -75,8 +74,10 @@ def find(
     if not p.settled:
         for node in unstable_nodes(target, State(c)):
             add("target_unstable", name_of(target, node))
-    if target_graph.reaches_final(c) is False and source_graph.reaches_final(p.before):
-        add("dead_end", name_of(target, _common(target, c)))
+    active = leaves(target, c)  # what is true of the whole configuration is said of each leaf
+    if source_graph.reaches_final(p.before) and target_graph.reaches_final(c) is False:
+        for leaf in active:
+            add("dead_end", leaf.name)
     if p.by_rule:
         for node in gates(target_graph, c):
             paths = counterpart_paths(lane, node)
@@ -84,12 +85,13 @@ def find(
                 add("gate_skipped", node.name)
     for node in target.nodes_in(p.placed.defaulted):
         add("default_entry", node.name)
-    for event in sorted(p.retired):
-        add("event_retired", "", event)
-    if p.waived:
-        add("replay_waived", ", ".join(n.name for n in leaves(target, c)))
-    if p.bare:
-        add("bare_anchor", ", ".join(n.name for n in leaves(target, c)))
+    for leaf in active:
+        for event in sorted(p.retired):
+            add("event_retired", leaf.name, event)
+        if p.waived:
+            add("replay_waived", leaf.name)
+        if p.bare:
+            add("bare_anchor", leaf.name)
     accepted = lane.migration.accepted
     return tuple(Hazard(h, s, accepted.get((h, s)), detail) for h, s, detail in found)
 
@@ -104,14 +106,3 @@ def counterpart_paths(lane: Lane, node: StateNode) -> list[Path]:
     """The source states that identity or a mapping carries to this target node."""
     alphabet: Alphabet = lane.alphabets[lane.index]
     return list(alphabet.carried_to(node.index))
-
-
-def _common(d: Definition, configuration: int) -> StateNode:
-    """The innermost node that holds all active leaves: the leaf itself where there is one."""
-    active = leaves(d, configuration)
-    if len(active) == 1:
-        return active[0]
-    shared = configuration
-    for leaf in active:
-        shared &= leaf.ancestors
-    return d.nodes[shared.bit_length() - 1]

@@ -64,8 +64,8 @@ def _single_node(target: Definition, value: Any) -> StateNode | None:
 
 
 def longest_key(mapping: Mapping[Path, Any], path: Path) -> Path | None:
-    """The longest mapping key that is this path or an ancestor of it."""
-    for length in range(len(path), 0, -1):
+    """The longest mapping key that is this path or an ancestor of it (a route may be from the root)."""
+    for length in range(len(path), -1, -1):
         if path[:length] in mapping:
             return path[:length]
     return None
@@ -77,7 +77,7 @@ def carry(target: Definition, mapping: Mapping[Path, Any], path: Path) -> StateN
     if key is None:
         return target.node(path)
     value = _single_node(target, mapping[key])
-    if value is None or key == path:
+    if value is None or key == path or value.is_leaf:  # the inside collapses into a leaf
         return value
     return target.node((*value.path, *path[len(key) :]))
 
@@ -92,10 +92,7 @@ def identity(source: Definition, target: Definition, configuration: int, m: Migr
     for node in source.nodes_in(configuration):
         found = target.node(node.path)
         if found is None or found.kind == "history":
-            parent = target.node(source.nodes[node.parent].path) if node.parent >= 0 else None
-            was_region = node.parent >= 0 and source.nodes[node.parent].kind == "parallel"
-            region = was_region and parent is not None and parent.kind == "parallel"
-            return Refused("region_removed" if region else "state_removed", node.name)
+            return _missing(source, target, node)
         if found.kind != node.kind:
             inside = node.kind == "atomic" and found.kind in ("compound", "parallel")
             if not (inside and m.entry_initial):
@@ -108,6 +105,14 @@ def identity(source: Definition, target: Definition, configuration: int, m: Migr
     return _complete(target, nodes, counterparts, defaulted, (), m)
 
 
+def _missing(source: Definition, target: Definition, node: StateNode) -> Refused:
+    """Why a node has no place: it is gone, as a region of a parallel state or as any other."""
+    parent = target.node(source.nodes[node.parent].path) if node.parent >= 0 else None
+    was_region = node.parent >= 0 and source.nodes[node.parent].kind == "parallel"
+    region = was_region and parent is not None and parent.kind == "parallel"
+    return Refused("region_removed" if region else "state_removed", node.name)
+
+
 def _complete(
     target: Definition,
     nodes: int,
@@ -117,22 +122,18 @@ def _complete(
     m: Migration,
 ) -> Placed | Refused:
     """Regions nobody claimed are entered by default where that is consented to."""
-    pending = [target.root]
-    while pending:
-        node = pending.pop()
-        active = [c for c in node.children if nodes >> c & 1]
-        if node.kind == "compound" and len(active) > 1:
+    for node in target.nodes_in(nodes):
+        if node.kind == "compound" and sum(nodes >> c & 1 for c in node.children) > 1:
             return Refused("region_conflict", node.name or target.id)
-        missing = [c for c in node.children if c not in active]
-        if node.kind == "parallel" and missing:
+    for node in target.nodes_in(nodes):
+        for child in node.children if node.kind == "parallel" else ():
+            if nodes >> child & 1:
+                continue
             if not m.entry_initial:
-                return Refused("region_added", target.nodes[missing[0]].name)
-            for child in missing:
-                inner = default_entry(target, target.nodes[child])
-                nodes |= inner
-                defaulted |= inner
-            active = list(node.children)
-        pending.extend(target.nodes[c] for c in active)
+                return Refused("region_added", target.nodes[child].name)
+            inner = default_entry(target, target.nodes[child])
+            nodes |= inner
+            defaulted |= inner
     if not is_legal(target, nodes):
         return Refused("region_conflict", target.id)
     return Placed(nodes, counterparts, defaulted, keys)
@@ -141,49 +142,44 @@ def _complete(
 # --- mappings ----------------------------------------------------------------------------------------
 
 
+def with_route(mapping: Mapping[Path, Any], route: tuple[Path, Any]) -> dict[Path, Any]:
+    """The mapping with a route's `from -> to` as a key that beats the rest."""
+    path, value = route
+    return {**{k: v for k, v in mapping.items() if k[: len(path)] != path}, path: value}
+
+
 def mapped(
-    source: Definition,
-    target: Definition,
-    configuration: int,
-    m: Migration,
-    route: tuple[Path, Any] | None = None,
+    source: Definition, target: Definition, configuration: int, mapping: Mapping[Path, Any], m: Migration
 ) -> Placed | Refused:
-    """Every active leaf by its longest key; a route's `from -> to` beats the mapping."""
-    nodes = defaulted = 1
+    """Every active leaf by its longest key; leaves without one keep their names."""
+    nodes = 1
     defaulted = 0
     counterparts: dict[int, int] = {0: 0}
     keys: dict[str, None] = {}
     for leaf in leaves(source, configuration):
-        if route is not None and leaf.path[: len(route[0])] == route[0]:
-            key, value = route
-        else:
-            found_key = longest_key(m.mapping, leaf.path)
-            if found_key is None:
-                alone = _keep_name(source, target, leaf, m)
-                if isinstance(alone, Refused):
-                    return alone
-                nodes |= alone.configuration
-                defaulted |= alone.defaulted
-                counterparts.update(alone.counterparts)
-                continue
-            key, value = found_key, m.mapping[found_key]
-            keys[join_path(key)] = None
+        key = longest_key(mapping, leaf.path)
+        if key is None:
+            alone = _keep_name(source, target, leaf, m)
+            if isinstance(alone, Refused):
+                return alone
+            nodes |= alone.configuration
+            defaulted |= alone.defaulted
+            counterparts.update(alone.counterparts)
+            continue
+        value = mapping[key]
+        keys[join_path(key)] = None
         claim = _claim(source, target, leaf, key, value)
         if isinstance(claim, Refused):
             return claim
         nodes |= claim.configuration
         defaulted |= claim.defaulted
         counterparts.update(claim.counterparts)
-    # Ancestors that stayed active under their own name are the same nodes still.
+    # What stays active under its own name is the same node still, whatever else was carried to it.
     for node in target.nodes_in(nodes):
         same = source.by_path.get(node.path)
-        if (
-            node.index not in counterparts
-            and not defaulted >> node.index & 1
-            and same is not None
-            and configuration >> same & 1
-            and source.nodes[same].kind == node.kind
-        ):
+        if defaulted >> node.index & 1:
+            counterparts.pop(node.index, None)
+        elif same is not None and configuration >> same & 1:
             counterparts[node.index] = same
     return _complete(target, nodes, counterparts, defaulted, tuple(keys), m)
 
@@ -195,7 +191,7 @@ def _keep_name(source: Definition, target: Definition, leaf: StateNode, m: Migra
     for node in source.nodes_in(leaf.ancestors | 1 << leaf.index):
         found = target.node(node.path)
         if found is None or found.kind == "history":
-            return Refused("state_removed", node.name)
+            return _missing(source, target, node)
         nodes |= 1 << found.index
         counterparts[found.index] = node.index
         if found.kind != node.kind:

@@ -11,6 +11,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from statekeep_cli.core.alphabet import Alphabet, events_of
 from statekeep_cli.core.anchors import Anchors, Facts, Letters
@@ -90,6 +91,9 @@ class Pair:
     retired: frozenset[str] = frozenset()
 
 
+Stack = tuple[tuple[LoopKey, Pair], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One way to read a trace: the source state in `sources[version]`, the facts, and a stack of
@@ -98,7 +102,7 @@ class Reading:
     version: int
     source: State
     facts: Facts
-    stack: tuple[tuple[LoopKey, Pair], ...]
+    stack: Stack
 
     @property
     def pair(self) -> Pair:
@@ -139,6 +143,8 @@ class Lane:
         self.migration: Migration = migration_of(target, self.source, erase_loops=erase_loops)
         self.anchors = Anchors(self.migration.anchors, self.migration.resume, followed)
         self.alphabets = [Alphabet(d, target, self.migration) for d in sources]
+        names = (self.migration.rename_events, self.migration.rename_guards, self.migration.changed_guards)
+        self.unchanged = [d.nodes == target.nodes and not any(names) for d in sources]
         self.target_guards = {
             t.guard for n in target.nodes for ts in (*n.transitions.values(), n.always) for t in ts if t.guard
         }
@@ -195,8 +201,7 @@ class Lane:
             for o in outcomes(d, state, event)[0]:
                 if recorded is None or o.state.configuration == recorded:
                     handled = any(not t.forbidden for t in o.taken)
-                    after_state = normalised(d, o.state)
-                    yield self._step(version, state, version, after_state, event, handled, o.guards)
+                    yield self._step(version, state, version, o.state, event, handled, o.guards)
 
     def _step(
         self,
@@ -231,12 +236,16 @@ class Lane:
 
     # --- the target side ---
 
-    def target_steps(self, version: int, pair: Pair, step: SourceStep) -> tuple[Pair, ...]:
-        """Where the target side may be after a step of the source (apv.md section 5)."""
+    def target_steps(self, version: int, before: State, pair: Pair, step: SourceStep) -> tuple[Pair, ...]:
+        """Where the target side may be after a step of the source from `before` (apv.md section 5)."""
         if step.event is None:  # markers leave the target side undisturbed
             return (pair,)
         if pair.target is None or pair.stuck:
             return (pair,)
+        if self.unchanged[version] and pair.target == before:
+            # The same machine in the same state, at the same event: guards that changed within the
+            # macrostep did so on both sides (section 10, law 7).
+            return (replace(pair, target=step.state, bare=False),)
         event = self.alphabets[version].translate(step.event)
         key = (event, pair.target, step.guards, step.changed)
         results = self._target_memo.get(key)
@@ -262,7 +271,7 @@ class Lane:
             moved = o.state.configuration != before.configuration
             accepted = moved or any(t.targets and t.descriptor != "*" for t in o.taken)
             if accepted or not changed:
-                yield "moved", normalised(self.target, o.state)
+                yield "moved", o.state
             elif self.alphabets[version].is_retired(event):
                 yield "retired", before
             else:
@@ -286,15 +295,15 @@ class Lane:
         d = self.sources[version]
         found: dict[Reading, None] = {}
         for o in initial_outcomes(d)[0]:
-            source = normalised(d, o.state)
+            source = o.state
             letters = self.anchors.letters(None, None, False, (d, source.configuration))
-            facts, fired = self.anchors.step(self.anchors.start, letters)
+            facts, fired = self.anchors.step(self.anchors.start(True), letters)
             if fired:
                 pairs = [self.cut(fired)]
             else:
                 known = dict(self._for_target(o.guards))
                 there = initial_outcomes(self.target, known)[0]
-                pairs = [Pair(normalised(self.target, t.state)) for t in there]
+                pairs = [Pair(t.state) for t in there]
             for pair in pairs:
                 found[Reading(version, source, facts, ((self.loop_key(version, source), pair),))] = None
         return list(found)
@@ -303,7 +312,7 @@ class Lane:
         """After an `origin` the target side is nowhere until an anchor point."""
         source = State(configuration)
         letters = self.anchors.letters(None, None, False, (self.sources[version], configuration))
-        facts, fired = self.anchors.step(self.anchors.start, letters)
+        facts, fired = self.anchors.step(self.anchors.start(False), letters)
         pair = self.cut(fired) if fired else Pair(None)
         return [Reading(version, source, facts, ((self.loop_key(version, source), pair),))]
 
@@ -318,25 +327,25 @@ class Lane:
             for step in self.source_steps(r.version, r.source, item):
                 facts, fired = self.anchors.step(r.facts, step.letters)
                 key = self.loop_key(step.version, step.state)
-                for pair in self.target_steps(r.version, r.pair, step):
-                    stack = self._stacked(r.stack, key, pair, fired)
+                for pair in self.target_steps(r.version, r.source, r.pair, step):
+                    stack = self._stacked(r.stack, key, pair, fired, pops=step.event is not None)
                     found[Reading(step.version, step.state, facts, stack)] = None
             if len(found) > MAX_READINGS:
                 raise TooWide
         return list(found)
 
-    def _stacked(
-        self, stack: tuple[tuple[LoopKey, Pair], ...], key: LoopKey, pair: Pair, fired: str
-    ) -> tuple[tuple[LoopKey, Pair], ...]:
+    def _stacked(self, stack: Stack, key: LoopKey, pair: Pair, fired: str, pops: bool = True) -> Stack:
+        """The stack of section 3 after a step (`pops`) or a marker, which erases nothing."""
         if fired:
             return ((key, self.cut(fired)),)
         if not self.migration.erase_loops:
             return ((key, pair),)
         if key == stack[-1][0]:
             return (*stack[:-1], (key, pair))
-        for depth, (seen, _) in enumerate(stack):
-            if seen == key:
-                return stack[: depth + 1]
+        if pops:
+            for depth in range(len(stack) - 1, -1, -1):
+                if stack[depth][0] == key:
+                    return stack[: depth + 1]
         return (*stack, (key, pair))
 
     def replay(self, start: Iterable[Reading], items: Sequence[Item]) -> tuple[list[Reading], int]:
@@ -360,77 +369,73 @@ class Lane:
                 self._keys.clear()
             d = self.sources[version]
             nodes = tuple((n.path, n.kind) for n in d.nodes_in(state.configuration))
-            history = tuple((d.nodes[h].path, tuple(n.path for n in d.nodes_in(v))) for h, v in state.history)
+            remembered = normalised(d, state).history
+            history = tuple((d.nodes[h].path, tuple(n.path for n in d.nodes_in(v))) for h, v in remembered)
             found = self._keys[(version, state)] = (nodes, history)
         return found
 
     # --- every path ---
 
     def reachable(self) -> Reach:
-        """All (source, target) pairs that some history leads to (apv.md section 5, last part)."""
-        first: dict[Node, tuple[Node, str] | None] = {}
-        for r in self.start((self.index, -1)):
-            pair = replace(r.pair, bare=False)
-            facts = r.facts if self.migration.resume else ()
-            keys = (r.stack[-1][0],) if self.migration.erase_loops else ()
-            first[(r.source, facts, pair, keys)] = None
+        """All (source, target) pairs that some history leads to (apv.md section 5, last part), breadth
+        first; with `loops: erase` over the loop-free paths."""
         limit = MAX_PATHS if self.migration.erase_loops else MAX_REACHABLE
         events = self.events(self.index)
-        pending = deque(first)
+        came: dict[Reading, tuple[Reading, str] | None] = {}
+        seen: set[Any] = set()
+        pending: deque[Reading] = deque()
+
+        def meet(r: Reading, origin: tuple[Reading, str] | None) -> bool:
+            r = self._without_path(r)
+            # Without anchor points what a loop pops back to was met before: the places suffice.
+            places: Any = r.stack if self.migration.resume else frozenset(k for k, _ in r.stack)
+            key = (r.source, r.facts, r.pair, places)
+            if key not in seen:
+                if len(came) >= limit:
+                    return False
+                seen.add(key)
+                came[r] = origin
+                pending.append(r)
+            return True
+
+        for r in self.start((self.index, -1)):
+            meet(r, None)
         while pending:
-            node = pending.popleft()
+            r = pending.popleft()
             for event in events:
-                for after in self._successors(node, event):
-                    if after not in first:
-                        if len(first) >= limit:
-                            return Reach(first, limit)
-                        first[after] = (node, event)
-                        pending.append(after)
-        return Reach(first, 0)
+                for after in self.advance((r,), Event(event)):
+                    if not meet(after, (r, event)):
+                        return Reach(came, limit)
+        return Reach(came, 0)
 
-    def _successors(self, node: Node, event: str) -> Iterable[Node]:
-        source, facts, pair, keys = node
-        for step in self.source_steps(self.index, source, Event(event)):
-            after_facts, fired = self.anchors.step(facts, step.letters) if facts else (facts, "")
-            key = self.loop_key(self.index, step.state)
-            if keys and not fired and key != keys[-1] and key in keys:
-                continue  # a loop: erased, so it leads nowhere new
-            for there in self.target_steps(self.index, pair, step):
-                after = self.cut(fired) if fired else replace(there, retired=frozenset())
-                if not keys or key == keys[-1]:
-                    after_keys = keys
-                else:
-                    after_keys = (*keys, key)
-                if fired and keys:
-                    after_keys = (key,)
-                yield (step.state, after_facts, replace(after, bare=False), after_keys)
-
-
-Node = tuple[State, Facts, Pair, tuple[LoopKey, ...]]
+    def _without_path(self, r: Reading) -> Reading:
+        """A reading without what only a particular path could tell."""
+        stack = tuple((k, replace(p, retired=frozenset(), bare=False)) for k, p in r.stack)
+        return replace(r, facts=r.facts if self.migration.resume else (), stack=stack)
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The pairs reachable without looking at any history, each with the step that first led there;
+    """The readings reachable without looking at any history, each with the step that first led there;
     `bound` is the limit the search stopped at, or 0 where it is complete."""
 
-    first: dict[Node, tuple[Node, str] | None]
+    came: dict[Reading, tuple[Reading, str] | None]
     bound: int
 
-    def by_configuration(self) -> dict[int, list[Node]]:
-        """The nodes found, by the source's configuration."""
-        found: dict[int, list[Node]] = {}
-        for node in self.first:
-            found.setdefault(node[0].configuration, []).append(node)
+    def by_configuration(self) -> dict[int, list[Reading]]:
+        """The readings found, by the source's configuration."""
+        found: dict[int, list[Reading]] = {}
+        for r in self.came:
+            found.setdefault(r.source.configuration, []).append(r)
         return found
 
-    def path_to(self, node: Node) -> list[str]:
-        """A shortest history that leads to a node, as event types."""
+    def path_to(self, r: Reading) -> list[str]:
+        """A shortest history that leads to a reading, as event types."""
         path: list[str] = []
-        came = self.first[node]
+        came = self.came[r]
         while came is not None:
             path.append(came[1])
-            came = self.first[came[0]]
+            came = self.came[came[0]]
         return path[::-1]
 
 
@@ -472,7 +477,9 @@ def _same_history(before: Definition, after: Definition, history: HistoryValue) 
 
 
 def normalised(d: Definition, state: State) -> State:
-    """The state without remembered values equal to default entry, which count as none (section 3)."""
+    """The state without remembered values equal to default entry, which count as none for loops
+    (section 3). For stepping they are no substitute: XState takes a value that is recorded while its
+    parent is left for the domain of the very transition that leaves it."""
     if not state.history:
         return state
     kept = tuple((h, nodes) for h, nodes in state.history if not _is_default(d, h, nodes))

@@ -19,7 +19,7 @@ from statekeep_cli.core.anchors import Facts, Letters
 from statekeep_cli.core.apv import Deployment, Ends, FollowMore, describe_end, describe_gap
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.record import Intake, Opened, item_of
-from statekeep_cli.core.replay import Event, Item, Lane, Migrated, Pair, Reading, TooWide
+from statekeep_cli.core.replay import Event, Item, Lane, Pair, Reading, SourceStep, TooWide, normalised
 from statekeep_cli.core.semantics import State
 from statekeep_cli.core.trace import Actor, Symbols
 from statekeep_cli.core.trace import Item as RecordedItem
@@ -211,11 +211,16 @@ class _Tables:
             return Lost(p.lane, describe_gap(lane, [reading], item)), Letters()
         first = steps[0]
         alike = all((s.version, s.state, s.letters) == (first.version, first.state, first.letters) for s in steps)
-        # A loop may come back across a version change, where positions of the stack do not compare.
-        if not alike or (self.erase and isinstance(item, Migrated)):
+        if not alike or (self.erase and not self._stackable(item, lane, first)):
             return None
-        pairs = frozenset(x for s in steps for pair in p.pairs for x in lane.target_steps(p.version, pair, s))
+        pairs = frozenset(x for s in steps for pair in p.pairs for x in lane.target_steps(p.version, p.source, pair, s))
         return Simple(p.lane, first.version, first.state, pairs), first.letters
+
+    @staticmethod
+    def _stackable(item: Item, lane: Lane, step: SourceStep) -> bool:
+        """Would a loop that ends in this step come back to the very position on the stack? Markers end
+        none, and a remembered value that counts as none is no less there."""
+        return isinstance(item, Event) and normalised(lane.sources[step.version], step.state) == step.state
 
     def _general(self, lane: Lane, readings: list[Reading], item: Item) -> Position:
         try:

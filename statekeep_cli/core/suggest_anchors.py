@@ -1,8 +1,8 @@
 """Routes on anchors, where the actors of one state belong in different places (apv.md section 4).
 
-The anchors are the smallest facts about a trace that tell them apart: an event that some histories have and others
-have not, a state entered, or one thing since another. Found on samples of the traces; whoever uses them checks
-them against everyone.
+The anchors are the smallest facts about a trace that tell them apart: an event that some histories have and
+others have not, a state entered, or one thing since another. Found on samples of the traces; whoever uses
+them checks them against everyone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from statekeep_cli.core.anchors import Truth
 from statekeep_cli.core.apv import Deployment
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.model import Path, canonical, join_path
-from statekeep_cli.core.placement import Placed, mapped
+from statekeep_cli.core.placement import Placed, mapped, with_route
 from statekeep_cli.core.record import Intake, Opened
 from statekeep_cli.core.replay import Event
 from statekeep_cli.core.semantics import leaves
@@ -33,24 +33,26 @@ Literal = tuple[str, str]  # ("all" or "none", an anchor's name)
 
 @dataclass(frozen=True, slots=True)
 class NewRoute:
-    """A route to be added behind the others; `anchors` are those it needs that the target does not have yet."""
+    """A route to be added behind the others; `anchors` are those it needs that the target does not have."""
 
     source: Path
     when: tuple[Literal, ...]
     to: Any
     anchors: tuple[tuple[str, str], ...]  # name, pattern as canonical JSON
 
-    def as_json(self) -> dict[str, Any]:
+    @property
+    def predicate(self) -> str:
+        """`when` as it is written, in canonical JSON."""
         when: dict[str, list[str]] = {}
         for kind, name in self.when:
             when.setdefault(kind, []).append(name)
-        return {"from": join_path(self.source), "when": when, "to": self.to}
+        return canonical(when)
 
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """The facts of one sampled trace. `belongs` says where it should go by a route: True for the place that is
-    asked for, False for another one (it must be known not to match), None where nobody knows."""
+    """The facts of one sampled trace. `belongs` says where it should go by a route: True for the place that
+    is asked for, False for another one (it must be known not to match), None where nobody knows."""
 
     facts: Mapping[str, Truth]
     belongs: bool | None
@@ -93,7 +95,7 @@ class RouteSearch:
         return found
 
     def way(self, spot: Spot, place: int) -> tuple[Path, Any] | None:
-        """`from` and `to` of a route that leads from a state to a place: from a leaf, else from an ancestor."""
+        """`from` and `to` of a route from a state to a place: from a leaf, else from an ancestor."""
         source = self.deployment.sources[spot.lane]
         for leaf in leaves(source, spot.configuration):
             for length in range(len(leaf.path), 0, -1):
@@ -104,14 +106,14 @@ class RouteSearch:
 
     def place(self, spot: Spot, source: Path, to: Any) -> int | None:
         lane = self.deployment.lanes[spot.lane]
-        m = replace(lane.migration, mapping={**lane.migration.mapping, **self.mapping})
-        placed = mapped(lane.source, lane.target, spot.configuration, m, (source, to))
+        mapping = with_route({**lane.migration.mapping, **self.mapping}, (source, to))
+        placed = mapped(lane.source, lane.target, spot.configuration, mapping, lane.migration)
         return placed.configuration if isinstance(placed, Placed) else None
 
     # --- telling histories apart ---
 
     def tell_apart(self, source: Path, to: Any) -> tuple[Literal, ...]:
-        """The shortest predicate that holds for all who belong at `to`, and for nobody who belongs elsewhere."""
+        """A short predicate that holds for all who belong at `to`, and for nobody who belongs elsewhere."""
         concerned: list[tuple[Decision, bool | None]] = []
         for spot in self.spots:
             index = self.deployment.sources[spot.lane].by_path.get(source)
@@ -123,8 +125,6 @@ class RouteSearch:
         for stage in (self.stated(source), self.seen(concerned), self.since(concerned)):
             patterns = {**self.added, **dict(stage)}
             witnesses = list(self.witnesses(concerned, patterns))
-            if not any(w.belongs for w in witnesses):
-                return ()
             names = list(dict.fromkeys((*self.existing(), *self.added, *patterns)))
             found = _predicate(names, witnesses)
             if found:
@@ -154,8 +154,15 @@ class RouteSearch:
         """Events and states of the sampled histories."""
         for event in self.events(concerned)[:MAX_EVENTS]:
             yield self.named(_word(event), {"event": event})
-        lanes = {self.deployment.lanes[o.case.lane].index for d, _ in concerned for o in self.samples.get(d, ())}
-        paths = {n.path for lane in lanes for n in self.deployment.sources[lane].nodes if n.path and n.kind != "history"}
+        lanes = {
+            self.deployment.lanes[o.case.lane].index for d, _ in concerned for o in self.samples.get(d, ())
+        }
+        paths = {
+            n.path
+            for lane in lanes
+            for n in self.deployment.sources[lane].nodes
+            if n.path and n.kind != "history"
+        }
         for path in sorted(paths)[:MAX_STATES]:
             name = join_path(path)
             yield self.named(f"entered_{_word(name)}", {"state": name})
@@ -173,7 +180,7 @@ class RouteSearch:
     def events(self, concerned: Sequence[tuple[Decision, bool | None]]) -> list[str]:
         """The event types of the sampled histories, in the order of first use."""
         found: dict[str, None] = {}
-        for decision, belongs in sorted(concerned, key=lambda x: x[1] is not True):
+        for decision, _ in sorted(concerned, key=lambda x: x[1] is not True):
             for opened in self.samples.get(decision, ()):
                 for item in opened.items:
                     if isinstance(item, Event) and item.type is not None and not is_internal(item.type):
@@ -187,7 +194,9 @@ class RouteSearch:
         target = self.deployment.target
         anchors = {**self.existing(), **patterns}
         block = {**target.migration, "anchors": anchors}
-        probe = Deployment(self.deployment.sources, replace(target, migration=block), erase_loops=self.deployment.erase_loops)
+        probe = Deployment(
+            self.deployment.sources, replace(target, migration=block), erase_loops=self.deployment.erase_loops
+        )
         intake = Intake(probe)
         for decision, belongs in concerned:
             for opened in self.samples.get(decision, ()):
@@ -203,17 +212,21 @@ def _facts(probe: Deployment, intake: Intake, opened: Opened, names: Iterable[st
     anchors = probe.lanes[case.lane].anchors
     found: dict[str, Truth] = {}
     for name in names:
-        values = {anchors.holds(name, facts, case.trace == "complete") for facts, _ in readings}
+        values = {anchors.holds(name, facts) for facts, _ in readings}
         found[name] = values.pop() if len(values) == 1 else None
     return found
 
 
 def _predicate(names: Sequence[str], witnesses: Sequence[Witness]) -> tuple[Literal, ...]:
-    """Up to `MAX_LITERALS` literals, all of which hold for those who belong and not for the others; () if none do.
+    """Up to `MAX_LITERALS` literals, all of which hold for those who belong and not for the others; () if
+    none do.
 
     Who belongs elsewhere must be known not to match: on an unknown anchor a route strands.
     """
-    mine = [w.facts for w in witnesses if w.belongs]
+    # Of those without a known history nothing can be asked; they are left.
+    mine = [w.facts for w in witnesses if w.belongs and any(held is not None for held in w.facts.values())]
+    if not mine:
+        return ()
     others = [w for w in witnesses if not w.belongs]
     possible = [(kind, name) for kind in ("all", "none") for name in names]
     literals = [x for x in possible if all(_holds(x, facts) is True for facts in mine)]

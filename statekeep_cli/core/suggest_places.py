@@ -7,7 +7,7 @@ everyone in a state, so an entry is only proposed where all of them belong where
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations, islice, product
 from typing import Any
 
@@ -18,6 +18,7 @@ from statekeep_cli.core.model import Path, StateValue, join_path
 from statekeep_cli.core.placement import Placed, mapped
 from statekeep_cli.core.replay import Lane
 from statekeep_cli.core.semantics import configuration_of, leaves, state_value
+from statekeep_cli.core.survey import Survey
 
 # Strands that are about where the actor belongs; a place for it resolves them.
 RESOLVED_BY_PLACE = (
@@ -33,8 +34,8 @@ Entry = tuple[Path, Any]  # a mapping key, and its value as it is written
 class Spot:
     """Everyone in one state of one source version whom a new mapping or a route at the end would reach.
 
-    `belongs` is where each stranded decision's histories land (a target configuration), None where that is not one
-    free place. `keeps` are the targets of those who migrate.
+    `belongs` is where each stranded decision's histories land (a target configuration), None where that is
+    not one free place. `keeps` are the targets of those who migrate.
     """
 
     lane: int
@@ -73,10 +74,11 @@ def landing_of(deployment: Deployment, decision: Decision) -> int | None:
     return configuration_of(deployment.target, decision.landings[0].value)
 
 
-def spots(deployment: Deployment, decisions: Iterator[Decision] | Mapping[Decision, int]) -> list[Spot]:
+def spots(deployment: Deployment, seen: Survey) -> list[Spot]:
     """Decisions by the state they are about."""
+    by_hand = seen.by_hand()
     found: dict[tuple[int, int], Spot] = {}
-    for decision in decisions:
+    for decision in seen.counts:
         lane = reachable_by_rules(deployment, decision)
         if lane is None or decision.source is None or decision.outcome not in ("migrate", "strand"):
             continue
@@ -85,7 +87,7 @@ def spots(deployment: Deployment, decisions: Iterator[Decision] | Mapping[Decisi
             continue
         spot = found.setdefault((lane, here), Spot(lane, here))
         if decision.outcome == "strand":
-            spot.belongs[decision] = landing_of(deployment, decision)
+            spot.belongs[decision] = None if decision in by_hand else landing_of(deployment, decision)
         elif decision.target is not None:
             there = configuration_of(deployment.target, decision.target.value)
             assert there is not None
@@ -114,7 +116,9 @@ class MappingSearch:
 
     def run(self) -> dict[Path, Any]:
         open_spots = [s for s in self.spots if s.single is not None]
-        candidates = {(key, str(value)): (key, value) for s in open_spots for key, value in self.single_entries(s)}
+        candidates = {
+            (key, str(value)): (key, value) for s in open_spots for key, value in self.single_entries(s)
+        }
         while open_spots and candidates:
             gains = {c: self.gain(dict([e]), open_spots) for c, e in candidates.items()}
             # the most actors first, then the more specific key, then the shorter value
@@ -140,8 +144,8 @@ class MappingSearch:
 
     def place(self, lane: Lane, configuration: int, more: Mapping[Path, Any]) -> int | None:
         """Where the chosen mapping and some more entries put a state."""
-        m = replace(lane.migration, mapping={**lane.migration.mapping, **self.chosen, **more})
-        placed = mapped(lane.source, lane.target, configuration, m)
+        mapping = {**lane.migration.mapping, **self.chosen, **more}
+        placed = mapped(lane.source, lane.target, configuration, mapping, lane.migration)
         return placed.configuration if isinstance(placed, Placed) else None
 
     def covers(self, spot: Spot, keys: Mapping[Path, Any]) -> bool:
@@ -164,11 +168,15 @@ class MappingSearch:
     # candidates
 
     def single_entries(self, spot: Spot) -> Iterator[Entry]:
-        """Single entries that put this spot where it belongs: of its leaves first, then of their ancestors, each
-        with its shortest value."""
+        """Single entries that put this spot where it belongs: of its leaves first, then of their ancestors,
+        each with its shortest value."""
         lane = self.deployment.lanes[spot.lane]
         assert spot.single is not None
-        keys = [leaf.path[:n] for leaf in leaves(lane.source, spot.configuration) for n in range(len(leaf.path), 0, -1)]
+        keys = [
+            leaf.path[:n]
+            for leaf in leaves(lane.source, spot.configuration)
+            for n in range(len(leaf.path), 0, -1)
+        ]
         for key in dict.fromkeys(keys):
             if key in lane.migration.mapping:
                 continue  # the author has spoken
@@ -183,7 +191,9 @@ class MappingSearch:
         assert spot.single is not None
         target = self.deployment.target
         places = [node.name for node in leaves(target, spot.single)]
-        active = [n.path for n in leaves(lane.source, spot.configuration) if n.path not in lane.migration.mapping]
+        active = [
+            n.path for n in leaves(lane.source, spot.configuration) if n.path not in lane.migration.mapping
+        ]
         found = (
             dict(zip(keys, values, strict=True))
             for size in range(1, len(active) + 1)

@@ -1,4 +1,4 @@
-"""Events that only got another name: a retired one of the source and a new one of the target on the same way."""
+"""Events that only got another name: one retired and one new, between the same states."""
 
 from __future__ import annotations
 
@@ -70,7 +70,11 @@ def _candidates(deployment: Deployment) -> list[tuple[str, str]]:
     shared: Counter[tuple[str, str]] = Counter()
     taken = {e for lane in deployment.lanes for pair in lane.migration.rename_events.items() for e in pair}
     heard = {d for s in deployment.sources for d in s.descriptors()}
-    new = {e: edges for e, edges in _own_edges(target).items() if e not in heard and not any(matches(d, e) for d in heard)}
+    new = {
+        e: edges
+        for e, edges in _own_edges(target).items()
+        if e not in heard and not any(matches(d, e) for d in heard)
+    }
     for lane in deployment.lanes:
         if not speaks_for(target, lane.source):
             continue
@@ -102,5 +106,3 @@ def _own_edges(d: Definition) -> dict[str, Edges]:
             if ways:
                 found.setdefault(event, set()).update(ways)
     return found
-
-

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from statekeep_cli.core.apv import Deployment, FollowMore
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.record import Intake, Opened
+from statekeep_cli.core.replay import Manual
+from statekeep_cli.core.report import BY_LANDING
 from statekeep_cli.core.router import Router
 from statekeep_cli.core.trace import Actor, Symbols
 
@@ -42,9 +44,15 @@ class Survey:
     counts: Counter[Decision] = field(default_factory=Counter)
     samples: dict[Decision, list[Opened]] = field(default_factory=dict)
 
-    @property
-    def strands(self) -> int:
-        return sum(n for decision, n in self.counts.items() if decision.outcome == "strand")
+    def by_hand(self) -> set[Decision]:
+        """Strands of which every sampled trace has a manual move. Where their histories land says what was
+        before that move, and nothing about where they belong."""
+        return {
+            decision
+            for decision, samples in self.samples.items()
+            if decision.outcome == "strand"
+            and all(any(isinstance(i, Manual) for i in o.items) for o in samples)
+        }
 
 
 def survey(deployment: Deployment, batches: Batches, symbols: Symbols) -> Survey:
@@ -103,14 +111,19 @@ def decide(deployment: Deployment, opened: Opened) -> Decision:
             deployment.follow(more.lane, more.paths)
 
 
-# --- two deployments compared ------------------------------------------------------------------------
+def _by_replay(decision: Decision) -> bool:
+    """Is it a strand of the path, on which erasing loops has a bearing?"""
+    return decision.reason in BY_LANDING and bool(decision.landings) and not decision.rule
+
+
+# --- deployments compared ------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Compared:
-    """How often each combination of decisions was made: one per deployment, in their order. `freed` counts,
-    of those the first one strands and the last one migrates, the actors without history. `erasable` counts those
-    the last one strands who would migrate with their loops erased."""
+    """How often each combination of decisions was made, one decision per deployment. `without_history` counts
+    those stranded by the first deployment who have no history; `erasable` those stranded by the last one
+    who would migrate with their loops erased."""
 
     counts: Counter[tuple[Decision, ...]] = field(default_factory=Counter)
     without_history: Counter[tuple[Decision, ...]] = field(default_factory=Counter)
@@ -119,23 +132,24 @@ class Compared:
 
 def compare(deployments: Sequence[Deployment], batches: Batches, symbols: Symbols) -> Compared:
     """Decide everyone under each deployment, in one read."""
-    routers = [Router(d, symbols) for d in deployments]
+    routers = {id(d): Router(d, symbols) for d in deployments}  # some may be the same one
     last = deployments[-1]
     eraser = None
-    if not routers[-1].erase and any(graph.has_loop() for graph in last.source_graphs):
+    if not routers[id(last)].erase and any(graph.has_loop() for graph in last.source_graphs):
         eraser = Router(Deployment(last.sources, last.target, erase_loops=True), symbols)
     found = Compared()
     for batch in batches():
-        routed = [router.route(batch.actors, batch.plain) for router in routers]
+        each = {key: router.route(batch.actors, batch.plain) for key, router in routers.items()}
+        routed = [each[id(d)] for d in deployments]
         rows = list(zip(*(r.ids for r in routed), strict=True))
         names = {row: tuple(r.decisions[n] for r, n in zip(routed, row, strict=True)) for row in set(rows)}
         for row, count in Counter(rows).items():
             found.counts[names[row]] += count
-        freed = {r for r, d in names.items() if d[0].outcome == "strand" and d[-1].outcome == "migrate"}
-        stuck = {r for r, d in names.items() if d[-1].outcome == "strand" and d[-1].landings} if eraser else set()
+        stranded = {r for r, d in names.items() if d[0].outcome == "strand"}
+        stuck = {r for r, d in names.items() if _by_replay(d[-1])} if eraser else set()
         again = []
         for actor, row in zip(batch.actors, rows, strict=True):
-            if row in freed and actor.history is None:
+            if row in stranded and actor.history is None:
                 found.without_history[names[row]] += 1
             if row in stuck and actor.history:
                 again.append((actor, row))

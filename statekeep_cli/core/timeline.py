@@ -15,7 +15,17 @@ from statekeep_cli.core.decision import Place
 from statekeep_cli.core.model import Definition, canonical, value_text
 from statekeep_cli.core.placement import Placed, identity
 from statekeep_cli.core.record import Opened, item_of
-from statekeep_cli.core.replay import MAX_READINGS, Event, Item, Lane, Manual, Migrated, Pair, Reading, TooWide
+from statekeep_cli.core.replay import (
+    MAX_READINGS,
+    Event,
+    Item,
+    Lane,
+    Manual,
+    Migrated,
+    Pair,
+    Reading,
+    TooWide,
+)
 from statekeep_cli.core.semantics import State, outcomes, state_value
 from statekeep_cli.core.trace import Actor
 
@@ -47,14 +57,16 @@ class Moment:
     """One trace item with the positions after it; number 0 is where the trace begins.
 
     `number` counts the items of the record from 1. `event` is None where the log has states only; then
-    `inferred` are the events that can explain the step. `heard` is the target's name of the event where it has
-    another. `recorded` is the recorded state (JSON, "" without one), the state set by hand, or the one migrated
-    to; `why` is a manual move's reason. `dropped`: no transition of the source took the event. `retired`: the
-    target knows it no more, so it was passed over there. `refused`: here the target got stuck. `cut`: anchor
-    points that fired, the path begins anew with this step. `began` and `ended`: anchors that hold from here on,
-    or no longer. `way`: whether the step is on the path, in an erased loop, or before the last anchor point.
-    `apart`: on some reading the target is not where the source is by name, or is stuck. `explained`: False
-    where the source cannot have done this.
+    `inferred` are the events that can explain the step. `heard` is the target's name of the event where it
+    has another. `recorded` is the recorded state (JSON, "" without one), the state set by hand, or the one
+    migrated to; `why` is a manual move's reason.
+
+    `dropped`: no transition of the source took the event. `retired`: the target knows the event no more, so
+    it was passed over there. `refused`: here the target got stuck. `cut`: anchor points that fired; the path
+    begins anew with this step. `began` and `ended`: anchors that hold from here on, or no longer. `way`:
+    whether the step is on the path, in an erased loop, or before the last anchor point. `apart`: on some
+    reading the target is not where the source is by name, or is stuck. `explained`: False where the source
+    cannot have done this.
     """
 
     number: int
@@ -175,7 +187,8 @@ class Walk:
         held: set[str] = set()
         for i, points in enumerate(self.points):
             if i == 0:
-                moment = Moment(0, self.begin_kind, cut=tuple(dict.fromkeys(p.fired for p in points if p.fired)))
+                cut = tuple(dict.fromkeys(p.fired for p in points if p.fired))
+                moment = Moment(0, self.begin_kind, cut=cut)
             else:
                 moment = self._step(details.plain(*self.items[i - 1]), self.items[i - 1][1], points)
             holding = {n for n in self.lane.anchors.terms if self._holds(n, [p.reading for p in points])}
@@ -195,8 +208,7 @@ class Walk:
         return tuple(found)
 
     def _holds(self, name: str, readings: Sequence[Reading]) -> bool:
-        complete = self.case.trace == "complete"
-        return all(self.lane.anchors.holds(name, r.facts, complete) is True for r in readings)
+        return all(self.lane.anchors.holds(name, r.facts) is True for r in readings)
 
     def _sides(self, readings: Iterable[Reading]) -> tuple[Beside, ...]:
         found: dict[tuple[int, int], dict[Standing, None]] = {}
@@ -221,7 +233,8 @@ class Walk:
         if not isinstance(item, Event):
             return moment
         events = dict.fromkeys(x for e, _ in edges for x in e.events)
-        heard = {self.lane.alphabets[e.before.reading.version].translate(x) for e, _ in edges for x in e.events}
+        alphabets = self.lane.alphabets
+        heard = {alphabets[e.before.reading.version].translate(x) for e, _ in edges for x in e.events}
         return replace(
             moment,
             inferred=tuple(events) if item.type is None else (),
@@ -246,9 +259,10 @@ class Walk:
         """Did the target leave a retired event out that had moved the source (apv.md section 5)?"""
         before = edge.before.reading
         alphabet = self.lane.alphabets[before.version]
-        waited = before.pair.target is not None and before.pair.target == after.pair.target and not before.pair.stuck
+        waited = before.pair.target == after.pair.target and not before.pair.stuck
         moved = before.source.configuration != after.source.configuration
-        return waited and moved and not edge.fired and alphabet.is_retired(alphabet.translate(event))
+        placed = before.pair.target is not None and not edge.fired
+        return placed and waited and moved and alphabet.is_retired(alphabet.translate(event))
 
     # the path
 
@@ -289,9 +303,10 @@ class Walk:
         """Is the target where the source is, by name (or not anywhere yet)?"""
         if r.pair.target is None:
             return True
-        source, target, m = self.lane.sources[r.version], self.lane.target, self.lane.migration
-        same = identity(source, target, r.source.configuration, m)
-        return not r.pair.stuck and isinstance(same, Placed) and same.configuration == r.pair.target.configuration
+        source, lane = self.lane.sources[r.version], self.lane
+        same = identity(source, lane.target, r.source.configuration, lane.migration)
+        here = r.pair.target.configuration
+        return not r.pair.stuck and isinstance(same, Placed) and same.configuration == here
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """An actor as an export records it, and its trace (apv.md section 3).
 
 Values only, but msgspec structs rather than dataclasses: the decoder fills them directly, and what a decision
-does not need (`at`, unknown keys) is skipped without becoming an object. Raw fields are views into the chunk
+does not need (`at`, unknown keys) is skipped without becoming an object. Raw fields are views into the block
 they were read from: whoever keeps one beyond its batch copies it with `bytes(raw)`.
 """
 
@@ -17,6 +17,7 @@ from msgspec.json import Decoder
 
 Status = Literal["active", "needs_rescue", "done", "stopped", "error", "archived"]
 STATUSES: tuple[str, ...] = ("active", "needs_rescue", "done", "stopped", "error", "archived")
+SNAPSHOT_STATUSES: tuple[str, ...] = ("active", "done", "stopped", "error")
 
 # Types of trace items that are no events.
 MARKERS = ("migrated", "manual")
@@ -48,8 +49,8 @@ class Item(Struct, frozen=True, gc=False):
 class Event(Struct, Generic[T], frozen=True, gc=False):
     """An event with its type and nothing else that a decision reads.
 
-    The three other fields accept null only, so that decoding fails, instead of losing something, on a recorded
-    state or a marker. The chunk is then decoded again with `Item`.
+    The three other fields accept null only, so that decoding fails, instead of losing something, on a
+    recorded state or a marker. The block is then decoded again with `Item`.
     """
 
     type: T
@@ -62,9 +63,9 @@ class Actor(Struct, Generic[H, S], frozen=True, gc=False):
     """One record of an export (surface.md, Files).
 
     `state`, `context`, `origin` and `snapshot` are raw JSON, empty (falsy) where absent. `snapshot` is an
-    XState v5 persisted snapshot; readers fill `state`, `context` and `status` from it. `history` is None where
-    there is none, which is not the same as an empty list. With `S` None the record is known to have neither
-    origin nor snapshot, and those two fields are None.
+    XState v5 persisted snapshot; readers fill `state`, `context` and `status` from it. `history` is None
+    where there is none, which is not the same as an empty list. With `S` None the record is known to have
+    neither origin nor snapshot.
     """
 
     id: str | int
@@ -103,15 +104,14 @@ origin_of: Decoder[Origin] = Decoder(Origin)
 class Symbols:
     """Codes for what traces are made of: dense from 0, in the order of first use.
 
-    A run has one per process. Event types are keys as they are; the router gives codes to other hashable keys
-    (a type with a recorded state, a marker) in the same space. What definitions name is put in first, the rest
-    is learnt while reading. `clear` starts again, and counts a new `generation`.
+    A run has one per process. Event types are keys as they are; the router gives codes to other hashable
+    keys (a type with a recorded state, a marker) in the same space. What definitions name is put in first,
+    the rest is learnt while reading. `clear` starts again, and counts a new `generation`.
     """
 
     def __init__(self, keys: Iterable[Hashable] = ()):
         self.keys: list[Hashable] = []
         self.generation = 0
-        self.misses = 0
         self._codes: dict[Hashable, int] = {}
         for key in keys:
             self.code(key)
@@ -139,11 +139,15 @@ class Symbols:
         The decoder looks a type up in it without making a string, and joining the members of a trace gives
         what the native router reads: `b"".join([item.type for item in history])`. Each member is its own
         `type`, so that a plain string in a history reads like an event. Markers are no letters.
+
+        Types that were not known when it was made are learnt on the way. Each time costs a call, so `misses`
+        of the Enum counts them; make a new one when there are many.
         """
         symbols = self
 
         class Letter(bytes, Enum):
             type: Any
+            misses: int
 
             def __new__(cls, name: str) -> Self:
                 letter = bytes.__new__(cls, symbols.code(name).to_bytes(SYMBOL_BYTES, byteorder))
@@ -153,9 +157,7 @@ class Symbols:
 
             @classmethod
             def _missing_(cls, value: Any) -> Any:
-                # A type that was not known when the Enum was made: learnt, and counted, since coming here
-                # costs a call each time. Readers make a new Enum when it happens often.
-                symbols.misses += 1
+                cls.misses += 1
                 if len(symbols) >= MAX_SYMBOLS or value in MARKERS:
                     return None
                 letter = bytes.__new__(cls, symbols.code(value).to_bytes(SYMBOL_BYTES, byteorder))
@@ -166,6 +168,7 @@ class Symbols:
             def __repr__(self) -> str:
                 return f"<{self._value_}>"
 
-        self.misses = 0
         types = [key for key in self.keys if isinstance(key, str) and key not in MARKERS] or [""]
-        return cast(Any, Letter)("Letter", {f"type_{i}": name for i, name in enumerate(types)})
+        made: Any = cast(Any, Letter)("Letter", {f"type_{i}": name for i, name in enumerate(types)})
+        made.misses = 0
+        return made

@@ -90,7 +90,8 @@ class Complaints:
             if self.count < LISTED
             else f"{LISTED} records or more"
         )
-        message = f"{self.name} has {what} that cannot be read; mend what is listed, or go on without with --keep-going"
+        hint = "mend what is listed, or go on without with --keep-going"
+        message = f"{self.name} has {what} that cannot be read; {hint}"
         raise InputUnreadable(message, self.problems)
 
 
@@ -170,8 +171,11 @@ def plan_ranges(path: str, size: int = RANGE) -> list[Range]:
 def read_range(
     part: Range, records: Records, history: Histories | None = None, block: int = BLOCK
 ) -> Iterator[Batch]:
-    """The batches of one range, unreadable records included. Lines count from 1 and ordinals from 0 at its start;
-    the range has `ends - 1` lines by its last batch. `moved` puts them into the whole."""
+    """The batches of one range, unreadable records included.
+
+    Lines count from 1 and ordinals from 0 at its start; by its last batch it has had `ends - 1` lines.
+    `moved` puts them into the whole.
+    """
     ordinal = 0
     with Stream(part.path, part.start, part.end) as stream:
         for each in cut_lines(stream, block):
@@ -207,8 +211,8 @@ def find_actor(
 ) -> tuple[AnyActor, dict[str, Any]] | None:
     """The first actor with this id, and its record with everything in it; None if there is none.
 
-    With `history`, both have the trace of the second file. Other records are not judged, but where the actor is
-    not found and some could not be read, `InputUnreadable` lists those.
+    With `history`, both have the trace of the second file. Other records are not judged, but where the actor
+    is not found and some could not be read, `InputUnreadable` lists those.
     """
     records = Records()
     complaints = Complaints(path, keep_going=True)
@@ -217,24 +221,29 @@ def find_actor(
         complaints.add(batch.unreadable)
         if id not in map(str, batch.ids):
             continue
-        for record, line, _ in block.pieces():
-            try:
-                actor = records.actor(record)
-            except (*UNDECODABLE, Refused):
+        for actor, record, line in _whole_records(block, records):
+            if str(actor.id) != id:
                 continue
-            if str(actor.id) == id:
-                found: dict[str, Any] = json_value.decode(record)
-                if history is not None:
-                    one = replace(
-                        batch, actors=[actor], ids=[actor.id], lines=[line], plain=False, unreadable=()
-                    )
-                    joined = history.join(one)
-                    if joined.unreadable:
-                        raise InputUnreadable.of(Problem(name_of(path), *joined.unreadable[0]))
-                    actor = joined.actors[0]
-                    found["history"] = history.items(id)
-                return actor, found
+            if history is not None:
+                one = replace(batch, actors=[actor], ids=[actor.id], lines=[line], plain=False, unreadable=())
+                joined = history.join(one)
+                if joined.unreadable:
+                    raise InputUnreadable.of(Problem(name_of(path), *joined.unreadable[0]))
+                record["history"] = history.items(id)
+                actor = joined.actors[0]
+            return actor, record
     if complaints.count:
         message = f"no actor '{id}' among the records of {complaints.name} that can be read; these cannot"
         raise InputUnreadable(message, complaints.problems)
     return None
+
+
+def _whole_records(block: Block, records: Records) -> Iterator[tuple[AnyActor, dict[str, Any], int]]:
+    """Each actor of a block with its whole record and its line; the unreadable ones are left out."""
+    for record, line, _ in block.pieces():
+        try:
+            actors = records.actors(record)
+        except (*UNDECODABLE, Refused):
+            continue
+        for actor, whole in zip(actors, json_value.decode_lines(record), strict=True):
+            yield actor, whole, line

@@ -12,7 +12,7 @@ from msgspec import Raw, ValidationError
 from msgspec.json import Decoder
 from msgspec.structs import replace
 
-from statekeep_cli.core.trace import MARKERS, Actor, Item, Origin, origin_of, snapshot_of
+from statekeep_cli.core.trace import MARKERS, SNAPSHOT_STATUSES, Actor, Item, Origin, origin_of, snapshot_of
 from statekeep_cli.readers.reasons import Refused, Step, worded
 
 # Spellings of state values known to be well-formed; forgotten when there are more.
@@ -137,5 +137,5 @@ def _within(path: tuple[Step, ...], decode: Callable[[bytes], T], raw: bytes) ->
     try:
         return decode(raw)
     except ValidationError as error:
-        message, inner = worded(error)
+        message, inner = worded(error, SNAPSHOT_STATUSES)
         raise Refused(message, *path, *inner) from None

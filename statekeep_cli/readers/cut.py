@@ -47,8 +47,8 @@ class Table:
 def cut(stream: Stream, table: Table, block: int = BLOCK) -> Iterator[Block]:
     """The blocks of an input, whatever its format.
 
-    The first character tells JSON Lines (`{`) from an array (`[`); anything else is CSV, unless the name of the
-    file says JSON. Raises `InputUnreadable` where an input cannot be read any further.
+    The first character tells JSON Lines (`{`) from an array (`[`); anything else is CSV, unless the name of
+    the file says JSON. Raises `InputUnreadable` where an input cannot be read any further.
     """
     first = stream.look().lstrip()[:1]
     name = stream.name.lower().removesuffix(".gz")
@@ -117,7 +117,7 @@ class _Text:
 
 
 def cut_array(stream: Stream, block: int = BLOCK) -> Iterator[Block]:
-    """A JSON array of records, on one line or many. An array that is broken cannot be read past that place."""
+    """A JSON array of records, on one line or many. A broken array cannot be read past that place."""
     window = _Text(stream, block)
     scan = json.JSONDecoder().raw_decode
     records: list[bytes] = []

@@ -1,7 +1,7 @@
 """Histories in a second file: one row per event, sorted by actor or not (surface.md, Files).
 
-Rows are spooled into a temporary SQLite database, consecutive rows of an actor together, so that memory does not
-grow with the file. Within an actor the order of the file is the order of the trace.
+Rows are spooled into a temporary SQLite database, consecutive rows of an actor together, so that memory does
+not grow with the file. Within an actor the order of the file is the order of the trace.
 """
 
 from __future__ import annotations
@@ -18,33 +18,25 @@ from types import GenericAlias, TracebackType
 from typing import Any, Self
 from weakref import finalize
 
-from msgspec import Raw, Struct, ValidationError, field
+from msgspec import ValidationError
 from msgspec.json import Decoder
 from msgspec.structs import force_setattr
 
-from statekeep_cli.core.trace import MARKERS, Item, Symbols
+from statekeep_cli.core.trace import Item, Symbols
 from statekeep_cli.errors import StateKeepError
 from statekeep_cli.readers.actors import Complaints
-from statekeep_cli.readers.checks import Checks, json_value, without_null
-from statekeep_cli.readers.cut import Table, cut
-from statekeep_cli.readers.reasons import UNDECODABLE, Refused
+from statekeep_cli.readers.checks import json_value, without_null
+from statekeep_cli.readers.cut import cut
 from statekeep_cli.readers.records import (
     GENERAL_BLOCKS,
     Batch,
-    Block,
     Plain,
     Unreadable,
-    complaint,
     plain_item,
 )
+from statekeep_cli.readers.rows import TABLE, Rows
 from statekeep_cli.readers.stream import BLOCK, Stream, unreadable
 
-TABLE = Table(
-    required=(("actor",), ("type", "state")),
-    text=("actor", "type", "at", "why"),
-    state=("state", "from", "to"),
-    json=(),
-)
 # Bytes of rows held back, so that an actor's rows that are near each other are written together.
 HELD = 16 * 1024 * 1024
 # Kibibytes of the database that each process keeps in memory.
@@ -53,16 +45,6 @@ CACHE = 8 * 1024
 ASKED = 500
 # Ids of unclaimed actors that are named.
 SAMPLE = 5
-
-
-class Row(Struct, frozen=True, gc=False):
-    """One row: an item of an actor's trace, checked here and decoded when its actor comes."""
-
-    actor: str | int
-    type: str | None = None
-    state: Raw = Raw()
-    origin: Raw = field(name="from", default=Raw())
-    to: Raw = Raw()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +73,13 @@ class Spool:
                 database.executescript(
                     "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE;"
                     f"PRAGMA cache_size=-{CACHE};"
-                    "CREATE TABLE chunks (seq INTEGER PRIMARY KEY, actor TEXT NOT NULL, events INTEGER NOT NULL,"
-                    " items BLOB NOT NULL); BEGIN"
+                    "CREATE TABLE chunks (seq INTEGER PRIMARY KEY, actor TEXT NOT NULL,"
+                    " events INTEGER NOT NULL, items BLOB NOT NULL);"
                 )
+                database.execute("BEGIN")
                 self._fill(database, path, block, held)
-                database.executescript("CREATE INDEX chunks_by_actor ON chunks (actor); COMMIT")
+                database.execute("CREATE INDEX chunks_by_actor ON chunks (actor)")
+                database.execute("COMMIT")
         except sqlite3.Error as error:
             self.close()
             where = tempfile.gettempdir()
@@ -116,7 +100,7 @@ class Spool:
         self.close()
 
     def _fill(self, database: sqlite3.Connection, path: str, block: int, most: int) -> None:
-        rows = _Rows()
+        rows = Rows()
         complaints = Complaints(path)
         held: dict[str, list[bytes]] = {}
         size = 0
@@ -142,7 +126,7 @@ class Spool:
         database.executemany("INSERT INTO chunks (actor, events, items) VALUES (?, ?, ?)", chunks)
         self.chunks += len(held)
 
-    def unclaimed(self, claims: Iterable[bytes]) -> Unclaimed:
+    def unclaimed(self, claims: Iterable[bytes | bytearray]) -> Unclaimed:
         """What no actor of the export asked for; `claims` are those of every `History` that was used."""
         claimed = 0
         for each in claims:
@@ -189,10 +173,10 @@ class History:
 
         An actor that brings a history of its own is unreadable: one of the two would be ignored.
         """
+        traces = self._traces([str(id) for id in batch.ids])
         own = [i for i, actor in enumerate(batch.actors) if actor.history is not None]
         if own:
             batch = _without(batch, own)
-        traces = self._traces([str(id) for id in batch.ids])
         histories, plain = self._decoded(traces, batch.plain)
         for actor, id in zip(batch.actors, batch.ids, strict=True):
             force_setattr(actor, "history", histories.get(str(id)))
@@ -239,45 +223,6 @@ class History:
 def plain_trace(letter: Any) -> Any:
     """The type of a plain trace."""
     return GenericAlias(list, plain_item(letter))
-
-
-class _Rows:
-    """Decodes and checks rows."""
-
-    def __init__(self) -> None:
-        self._decoder = Decoder(Row)
-        self._checks = Checks()
-
-    def of(self, block: Block) -> tuple[list[tuple[str, bytes]], list[Unreadable]]:
-        """The actor of each row and the row as JSON; and the rows that are none."""
-        pieces = [record for record, _, _ in block.pieces()]
-        try:
-            if not block.data.isascii():
-                block.data.decode()
-            rows = self._decoder.decode_lines(block.data)
-            if len(rows) == len(pieces):
-                return [(self._checked(row), piece) for row, piece in zip(rows, pieces, strict=True)], []
-        except (*UNDECODABLE, Refused):
-            pass
-        return self._one_by_one(block)
-
-    def _one_by_one(self, block: Block) -> tuple[list[tuple[str, bytes]], list[Unreadable]]:
-        good: list[tuple[str, bytes]] = []
-        bad = list(block.unreadable)
-        for piece, line, column in block.pieces():
-            try:
-                piece.decode()
-                good.append((self._checked(self._decoder.decode(piece)), piece))
-            except (*UNDECODABLE, Refused) as error:
-                bad.append(complaint(block, piece, line, column, error))
-        return good, sorted(bad)
-
-    def _checked(self, row: Row) -> str:
-        if row.state or row.type is None or row.type in MARKERS:
-            self._checks.item(row)
-        if row.actor == "":
-            raise Refused("is empty; every row needs the id of its actor", "actor")
-        return str(row.actor)
 
 
 def _without(batch: Batch, indexes: list[int]) -> Batch:

@@ -37,7 +37,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class Refused(Exception):
-    """A record that decodes and is not what was expected all the same; `path` leads to what is wrong in it."""
+    """A record that decodes and still is not what was expected; `path` leads to what is wrong in it."""
 
     def __init__(self, message: str, *path: Step):
         super().__init__(message)
@@ -68,7 +68,7 @@ def explained(record: bytes, error: Exception) -> tuple[int, str]:
     return len(record), "not JSON: ends in the middle of a value"
 
 
-def worded(error: ValidationError) -> tuple[str, tuple[Step, ...]]:
+def worded(error: ValidationError, statuses: Sequence[str] = STATUSES) -> tuple[str, tuple[Step, ...]]:
     """A decoder's complaint in plain words, and the path to its place."""
     match = _PLACE.fullmatch(str(error))
     assert match is not None
@@ -80,14 +80,15 @@ def worded(error: ValidationError) -> tuple[str, tuple[Step, ...]]:
     if found := _MISSING.fullmatch(what):
         return f"expected the key '{found[1]}'", path
     if (found := _ENUM.fullmatch(what)) and path[-1:] == ("status",):
-        return f"'{found[1]}' is none of {', '.join(STATUSES)}{did_you_mean(found[1], STATUSES)}", path
+        return f"'{found[1]}' is none of {', '.join(statuses)}{did_you_mean(found[1], statuses)}", path
     return what[:1].lower() + what[1:], path
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """The end of a sentence about a word nobody knows."""
-    close = get_close_matches(word, known, 1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    spelled = {name.lower(): name for name in reversed(known)}
+    close = get_close_matches(word.lower(), spelled, 1)
+    return f"; did you mean '{spelled[close[0]]}'?" if close else ""
 
 
 def _explained_at(record: bytes, message: str, path: Sequence[Step]) -> tuple[int, str]:
@@ -99,7 +100,7 @@ def _explained_at(record: bytes, message: str, path: Sequence[Step]) -> tuple[in
 
 
 def locate(text: str, path: Sequence[Step]) -> int:
-    """Where in a JSON text the value at a path begins; the nearest value around it where the path leads nowhere."""
+    """Where in a JSON text the value at a path begins, or the nearest value around it that exists."""
     decoder = json.JSONDecoder()
     at = skip_space(text, 0)
     try:

@@ -15,7 +15,7 @@ from msgspec.json import Decoder
 
 from statekeep_cli.core.trace import Actor, Event, Item, Symbols
 from statekeep_cli.readers.checks import Checks
-from statekeep_cli.readers.reasons import UNDECODABLE, Refused, explained
+from statekeep_cli.readers.reasons import UNDECODABLE, Refused, explained, worded
 
 # Blocks that go straight to the general decoder after one that needed it: trying the fast one costs at most
 # this fraction where it never succeeds.
@@ -70,10 +70,10 @@ class Block:
 class Batch:
     """Actors of one block, in the order of the file.
 
-    `ids` and `states` (raw JSON) are columns of `actors`, made once since everyone needs them; `lines` has each
-    actor's line. `ordinal` counts the readable actors before this batch. In a `plain` batch each history item
-    has a `type` that is a letter (`Symbols.letters`), and there are no recorded states, markers, origins and
-    snapshots; in any other, items are `str` or `Item`. `ends` and `taken` are the block's.
+    `ids` and `states` (raw JSON) are columns of `actors`, made once since everyone needs them; `lines` has
+    each actor's line. `ordinal` counts the readable actors before this batch. In a `plain` batch each history
+    item has a `type` that is a letter (`Symbols.letters`), and there are no recorded states, markers, origins
+    and snapshots; in any other, items are `str` or `Item`. `ends` and `taken` are the block's.
     """
 
     actors: list[AnyActor]
@@ -107,12 +107,14 @@ class Plain:
         self._symbols = symbols
         self._of = of
         self._generation = -1
+        self._letter: Any = None
         self._decoder: Decoder[Any] = Decoder()
 
     def decoder(self) -> Decoder[Any]:
         symbols = self._symbols
-        if self._generation != symbols.generation or symbols.misses > max(MIN_MISSES, len(symbols)):
-            self._decoder = Decoder(self._of(symbols.letters()))
+        if self._generation != symbols.generation or self._letter.misses > max(MIN_MISSES, len(symbols)):
+            self._letter = symbols.letters()
+            self._decoder = Decoder(self._of(self._letter))
             self._generation = symbols.generation
         return self._decoder
 
@@ -168,21 +170,32 @@ class Records:
         actors, lines, unreadable = [], [], list(block.unreadable)
         for record, line, column in block.pieces():
             try:
-                actor = self.actor(record)
+                found = self.actors(record)
             except (*UNDECODABLE, Refused) as error:
                 unreadable.append(complaint(block, record, line, column, error))
             else:
-                actors.append(actor)
-                lines.append(line)
+                actors += found
+                lines += [line] * len(found)
         ids = [actor.id for actor in actors]
         states = [bytes(actor.state) for actor in actors]
         unreadable.sort()
         return Batch(actors, ids, states, lines, ordinal, False, tuple(unreadable), block.ends, block.taken)
 
-    def actor(self, record: bytes) -> AnyActor:
-        """One record by the general decoder. Raises what the decoder raises, and `Refused`."""
+    def actors(self, record: bytes) -> list[AnyActor]:
+        """The actor of a record, by the general decoder; all of them where a line has several.
+
+        Raises what the decoder raises, and `Refused`.
+        """
         record.decode()
-        actor = self._checks.settled(self._general.decode(record))
+        try:
+            found = self._general.decode_lines(record)
+        except ValidationError as error:
+            message, path = worded(error)
+            raise Refused(message, *path[1:]) from None  # the first step counts the records of the line
+        return [self._checked(actor) for actor in found]
+
+    def _checked(self, actor: AnyActor) -> AnyActor:
+        actor = self._checks.settled(actor)
         if actor.id == "":
             raise Refused("is empty; every actor needs an id", "id")
         state = bytes(actor.state)
@@ -197,6 +210,9 @@ def complaint(block: Block, record: bytes, line: int, column: int, error: Except
     offset, message = explained(record, error)
     if not block.verbatim:
         return Unreadable(line, column, message)
+    if block.records is None and record.strip() == b"{":
+        hint = "write one record per line, or a JSON array"
+        return Unreadable(line, column, f"not JSON Lines: the record goes on in the next line; {hint}")
     before = record[:offset].decode(errors="replace")
     breaks = before.count("\n")
     column = len(before) - before.rfind("\n") if breaks else column + len(before)

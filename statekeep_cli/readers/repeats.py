@@ -1,8 +1,9 @@
 """Repeated ids, over any number of actors in bounded memory.
 
 A hash of each id and the decision about its record go to temporary files as they come. At the end one part of
-the hashes' range after the other is read back and looked through for equal ones; equal hashes are suspects, and
-the ids themselves decide. The looking is done by two functions of the native core, handed in by the caller.
+the hashes' range after the other is read back and looked through for equal ones; equal hashes are suspects,
+and the ids themselves decide. The looking is done by two functions of the native core, which the caller hands
+in.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ import msgspec
 PART = 1 << 19
 # Hashes read back at once.
 PIECE = 1 << 16
-# Suspects whose ids are compared. With more of them something is wrong with the file as a whole, and only those
-# that are listed are compared; that two of n ids share a hash by accident has a chance of n * n / 2**65.
+# Suspects whose ids are compared. With more of them something is wrong with the file as a whole, and only
+# those that are listed are compared; that two of n ids share a hash has a chance of n * n / 2**65.
 COMPARED = 100_000
 LISTED = 10
 
 # (hashes, base, parts, part) -> those of the hashes (native uint64) that fall into this one of as many equal
 # parts of their range, and their ordinals, counted from `base` (native uint64 too).
 Partition = Callable[[bytes, int, int, int], tuple[bytes, bytes]]
-# (hashes, ordinals) -> (first ordinal, later ordinal) for each record whose hash an earlier one has. Sorts both,
-# by hash and then ordinal, in place.
-Find = Callable[[bytearray, bytearray], Sequence[tuple[int, int]]]
+# (hashes, ordinals) -> for each record whose hash an earlier one has, the ordinal of the first such and its
+# own: two packed columns. Sorts both arguments in place, by hash and then ordinal.
+Find = Callable[[bytearray, bytearray], tuple[bytes, bytes]]
 # ordinals -> (id, line) of each
 Identify = Callable[[Collection[int]], dict[int, tuple[str, int]]]
 
@@ -122,10 +123,14 @@ class Seen:
             ordinals += some_ordinals
             if len(hashes) >= most:
                 # Far more than a part of different ids can have: keep the first of each.
-                yield from find(hashes, ordinals)
+                yield from _pairs(*find(hashes, ordinals))
                 hashes, ordinals = _firsts(hashes, ordinals)
                 most = max(most, 2 * len(hashes))
-        yield from find(hashes, ordinals)
+        yield from _pairs(*find(hashes, ordinals))
+
+
+def _pairs(firsts: bytes, agains: bytes) -> Iterator[tuple[int, int]]:
+    return zip(memoryview(firsts).cast("Q"), memoryview(agains).cast("Q"), strict=True)
 
 
 def _firsts(hashes: bytearray, ordinals: bytearray) -> tuple[bytearray, bytearray]:

@@ -49,7 +49,7 @@ class _Reader:
     def expected(self, at: int, what: str, hint: str = "") -> InputUnreadable:
         if at >= len(self.text):
             return self.source.unreadable(
-                SYNTAX, len(self.text), f"the file ends where {what} is expected", "complete it"
+                SYNTAX, len(self.text.rstrip()), f"the file ends where {what} is expected", "complete it"
             )
         if self.text.startswith(("//", "/*", "#"), at):
             return self.source.unreadable(

@@ -50,6 +50,8 @@ def parse_yaml(text: Text) -> Document:
 def _syntax(text: Text, error: yaml.MarkedYAMLError) -> InputUnreadable:
     mark = error.problem_mark or error.context_mark
     at = min(mark.index, len(text.text)) if mark else 0
+    if at >= len(text.text.rstrip()) and error.context_mark:
+        at = error.context_mark.index  # what has no end says more than where the file ends
     problem = (error.problem or "cannot be parsed").replace("<", "").replace(">", "")
     message = f"{problem} {error.context}" if error.context else problem
     hint = "check indentation and punctuation here and on the line before"

@@ -98,17 +98,15 @@ class Headed:
             self.head += more
 
     def read(self, size: int) -> bytes:
-        if self.head:
-            data, self.head = self.head[:size], self.head[size:]
-            return data
-        return self._read(size)
+        data, self.head = self.head[:size], self.head[size:]
+        return data + self._read(size - len(data)) if len(data) < size else data
 
 
 class Stream:
     """An open input, or the bytes from `start` to `end` of a file that is not compressed.
 
-    `name` is for messages, `size` the stored bytes (None where nobody knows), `taken` how many of them have been
-    read; `gzipped` says whether they are inflated on the way. A byte order mark is taken off.
+    `name` is for messages, `size` the stored bytes (None where nobody knows), `taken` how many of them have
+    been read; `gzipped` says whether they are inflated on the way. A byte order mark is taken off.
     Raises `InputUnreadable` for what cannot be opened, read or inflated, and for what its first bytes say is
     not UTF-8 text.
     """
@@ -168,10 +166,10 @@ class Stream:
 
     def read(self, size: int) -> bytes:
         """At least one and at most `size` bytes, or none at the end."""
-        if self._ahead:
-            data, self._ahead = self._ahead[:size], self._ahead[size:]
-            return data
-        return self._source(size)
+        if not self._ahead:
+            return self._source(size)
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        return data + self._source(size - len(data)) if len(data) < size else data
 
     def look(self, size: int = BLOCK) -> bytes:
         """What comes next, unread: up to the first bytes that are not blank, `size` bytes at most."""

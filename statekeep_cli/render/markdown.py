@@ -22,8 +22,9 @@ TIERS = ((200, 50), (60, 20), (20, 5), (5, 1), (0, 0))  # rows and strand blocks
 def markdown(report: Report, show_ids: bool = False) -> str:
     """Counts, groups, strand blocks to unfold, hazards; fewer of them where it would be too long."""
     text = ""
-    for rows, blocks in TIERS:
-        text = "\n\n".join(_sections(report, show_ids, rows, blocks)) + "\n"
+    rows, strands = words.rows(report), words.strands(report)
+    for most_rows, most_blocks in TIERS:
+        text = "\n\n".join(_sections(report, rows, strands, show_ids, most_rows, most_blocks)) + "\n"
         if len(text) <= LIMIT:
             break
     return text
@@ -56,7 +57,14 @@ def fenced(text: str) -> str:
     return "\n".join((f"{fence}yaml", *lines, fence))
 
 
-def _sections(report: Report, show_ids: bool, max_rows: int, max_blocks: int) -> Iterator[str]:
+def _sections(
+    report: Report,
+    rows: list[tuple[Group, int]],
+    strands: list[Group],
+    show_ids: bool,
+    max_rows: int,
+    max_blocks: int,
+) -> Iterator[str]:
     yield _title(report)
     names = words.counts(report)
     yield "\n".join(
@@ -66,10 +74,8 @@ def _sections(report: Report, show_ids: bool, max_rows: int, max_blocks: int) ->
             "| " + " | ".join(f"{n:,}" for _, n in names) + " |",
         )
     )
-    rows = words.rows(report)
     if rows:
         yield _table(report, rows, max_rows)
-    strands = words.strands(report)
     for group in strands[:max_blocks]:
         yield _strand(report, group, show_ids)
     left = strands[max_blocks:]
