@@ -36,6 +36,8 @@ def app() -> Any:
     import typer
 
     from statekeep_cli.commands.check import check
+    from statekeep_cli.commands.diff import diff
+    from statekeep_cli.commands.explain import explain
     from statekeep_cli.commands.preview import preview
     from statekeep_cli.commands.schema import schema
 
@@ -60,7 +62,7 @@ def app() -> Any:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     typer_app.callback()(root)
-    for command in (check, preview, schema):
+    for command in (check, diff, preview, explain, schema):
         typer_app.command()(command)
     return typer_app
 

@@ -19,6 +19,7 @@ from statekeep_cli.core.semantics import leaves
 KINDS = (
     "state_added",
     "state_removed",
+    "state_renamed",
     "state_moved",
     "kind_changed",
     "region_added",
@@ -54,7 +55,8 @@ INVOKE_EVENTS = {"done.actor": "onDone", "error.actor": "onError", "snapshot": "
 class Change:
     """One structural change. `kind` is one of `KINDS`; `state` is the state it is about (a source state's
     path, or a target's for what was added; "" for the definition as a whole), `on` the event of a transition,
-    `before` and `after` what it was and what it is."""
+    `before` and `after` what it was and what it is. `state_moved` is said of states whose actors a mapping
+    places elsewhere, whether their name survives or not."""
 
     kind: str
     state: str = ""
@@ -88,7 +90,12 @@ class _Comparison:
     def _counterpart(self, node: StateNode) -> StateNode | None:
         if not node.path:
             return self.target.root
-        return self.target.node(node.path) or carry(self.target, self.m.mapping, node.path)
+        same = self.target.node(node.path)
+        if same is not None:
+            return same
+        there = carry(self.target, self.m.mapping, node.path)
+        # What is carried into a state that was there before is gone, whatever becomes of its actors.
+        return there if there is not None and self.source.node(there.path) is None else None
 
     def all(self) -> Iterator[Change]:
         yield from self.states()
@@ -113,8 +120,9 @@ class _Comparison:
             there = self.there[node.index]
             mapped = self._value(self.m.mapping[node.path]) if node.path in self.m.mapping else None
             if mapped is not None and mapped != node.name:
-                yield Change("state_moved", node.name, before=node.name, after=mapped)
-            elif there is None:
+                kind = "state_renamed" if there is not None and there.name == mapped else "state_moved"
+                yield Change(kind, node.name, before=node.name, after=mapped)
+            if there is None:
                 kept = self.there[node.parent]
                 regions = self.source.nodes[node.parent].kind == "parallel"
                 region = regions and kept is not None and kept.kind == "parallel"

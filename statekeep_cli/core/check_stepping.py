@@ -7,31 +7,27 @@ are followed; not as a tree, whose branches double with every microstep, but as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from statekeep_cli.core.check_finding import Finding, Pointer, listed
-from statekeep_cli.core.model import Definition, Guard
+from statekeep_cli.core.model import Definition
 from statekeep_cli.core.semantics import (
+    GuardTest,
+    Moment,
+    State,
     StepError,
-    _enter,
-    _explore,
-    _microstep,
-    _Microsteps,
-    _Run,
     default_initial,
+    explore,
     is_legal,
     leaves,
-    select_eventless_transitions,
-    select_transitions,
+    proceed,
+    receive,
+    start,
 )
 
 # Microsteps of a small definition, fewer of a large one: some tenths of a second. What has more reachable
 # states than that is checked as far as it goes.
 MAX_WORK = 4_000
 MAX_QUEUE = 64
-
-GuardTest = Callable[[Guard], bool]
-
 
 # --- what is never entered ---------------------------------------------------------------------------
 
@@ -77,21 +73,6 @@ def check_entered(d: Definition, pointers: list[Pointer], also: int) -> Iterator
 # --- what never settles ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Micro:
-    """A point within a macrostep; `look` says whether `always` is looked at before the queue."""
-
-    configuration: int
-    history: tuple[tuple[int, int], ...] = ()
-    queue: tuple[str, ...] = ()
-    look: bool = True
-    done: bool = False
-
-    @property
-    def stable(self) -> bool:
-        return self.done or (not self.look and not self.queue)
-
-
 class _OutOfBudget(Exception):
     pass
 
@@ -100,13 +81,13 @@ class _Explorer:
     def __init__(self, d: Definition):
         self.d = d
         self.work = 0
-        self.cache: dict[Micro, tuple[Micro, ...]] = {}
+        self.cache: dict[Moment, tuple[Moment, ...]] = {}
 
-    def branches(self, run: Callable[[GuardTest], Micro]) -> tuple[Micro, ...]:
+    def branches(self, run: Callable[[GuardTest], Moment]) -> tuple[Moment, ...]:
         """Every result of a guarded microstep."""
-        found: dict[Micro, None] = {}
+        found: dict[Moment, None] = {}
         try:
-            for result, asked in _explore(run, {}):
+            for result, asked in explore(run, {}):
                 self.work += 1 + (len(asked) + len(self.d.nodes)) // 64
                 if self.work > MAX_WORK:
                     raise _OutOfBudget
@@ -115,67 +96,45 @@ class _Explorer:
             raise _OutOfBudget from None
         return tuple(found)
 
-    def first(self, stable: Micro, event: str) -> tuple[Micro, ...]:
+    def first(self, stable: Moment, event: str) -> tuple[Moment, ...]:
         """The points after an external event's own transitions."""
+        state = State(stable.configuration, stable.history)
+        return self.branches(lambda test: receive(self.d, state, event, test)[0])
 
-        def run(guard: GuardTest) -> Micro:
-            taken = select_transitions(self.d, stable.configuration, event, _Microsteps(guard))
-            run = _Run(stable.configuration, dict(stable.history), [])
-            if taken:
-                _microstep(self.d, run, taken)
-            return _micro(run, True)
+    def next(self, moment: Moment) -> tuple[Moment, ...]:
+        """The points one microstep on."""
+        if moment not in self.cache:
+            self.cache[moment] = self.branches(lambda test: self.step(moment, test))
+        return self.cache[moment]
 
-        return self.branches(run)
-
-    def next(self, micro: Micro) -> tuple[Micro, ...]:
-        """The points one microstep on. As in `semantics`, where nothing is enabled the queue is next."""
-        if micro not in self.cache:
-            self.cache[micro] = self.branches(lambda guard: self.microstep(micro, guard))
-        return self.cache[micro]
-
-    def microstep(self, micro: Micro, guard: GuardTest) -> Micro:
-        run = _Run(micro.configuration, dict(micro.history), list(micro.queue))
-        asked = _Microsteps(guard)
-        enabled = (
-            select_eventless_transitions(self.d, run.configuration, run.history, asked) if micro.look else []
-        )
-        eventless = bool(enabled)
-        if not enabled:
-            if not run.queue:
-                return _micro(run, False)
-            asked.next()
-            enabled = select_transitions(self.d, run.configuration, run.queue.pop(0), asked)
-        changed = _microstep(self.d, run, enabled)
-        if len(run.queue) > MAX_QUEUE:
+    def step(self, moment: Moment, test: GuardTest) -> Moment:
+        after = proceed(self.d, moment, test)
+        if len(after.queue) > MAX_QUEUE:
             raise _OutOfBudget
-        return _micro(run, changed or not eventless)
+        return after
 
-    def settled(self, starts: tuple[Micro, ...]) -> tuple[list[Micro], list[Micro]]:
+    def settled(self, starts: tuple[Moment, ...]) -> tuple[list[Moment], list[Moment]]:
         """The stable points that can be reached, and, where there are none, a cycle."""
-        seen: dict[Micro, None] = dict.fromkeys(starts)
+        seen: dict[Moment, None] = dict.fromkeys(starts)
         pending, stable = list(starts), []
         while pending:
-            micro = pending.pop()
-            if micro.stable:
-                stable.append(micro)
+            moment = pending.pop()
+            if moment.stable:
+                stable.append(moment)
                 continue
-            for after in self.next(micro):
+            for after in self.next(moment):
                 if after not in seen:
                     seen[after] = None
                     pending.append(after)
         return stable, [] if stable else self.cycle(starts[0])
 
-    def cycle(self, start: Micro) -> list[Micro]:
-        path: dict[Micro, int] = {}
-        micro = start
-        while micro not in path:
-            path[micro] = len(path)
-            micro = self.next(micro)[0]
-        return list(path)[path[micro] :]
-
-
-def _micro(run: _Run, look: bool) -> Micro:
-    return Micro(run.configuration, tuple(sorted(run.history.items())), tuple(run.queue), look, run.done)
+    def cycle(self, first: Moment) -> list[Moment]:
+        path: dict[Moment, int] = {}
+        moment = first
+        while moment not in path:
+            path[moment] = len(path)
+            moment = self.next(moment)[0]
+        return list(path)[path[moment] :]
 
 
 def check_settles(d: Definition, pointers: list[Pointer]) -> list[Finding]:
@@ -191,20 +150,18 @@ def check_settles(d: Definition, pointers: list[Pointer]) -> list[Finding]:
     explorer = _Explorer(d)
     found: dict[frozenset[int], Finding] = {}
     try:
-        run = _Run(0, {}, [])
-        _enter(d, run, {n.index for n in d.nodes_in(default_initial(d))})
-        stable, cycle = explorer.settled((_micro(run, True),))
+        stable, cycle = explorer.settled((start(d),))
         if cycle:
             _report(d, pointers, cycle, "from the start", found)
         pending, seen = list(stable), set(stable)
         while pending:
-            micro = pending.pop(0)
-            if micro.done or not is_legal(d, micro.configuration):
+            moment = pending.pop(0)
+            if moment.done or not is_legal(d, moment.configuration):
                 continue
-            for event in _events(d, micro.configuration):
-                stable, cycle = explorer.settled(explorer.first(micro, event))
+            for event in _events(d, moment.configuration):
+                stable, cycle = explorer.settled(explorer.first(moment, event))
                 if cycle:
-                    when = f"after '{event}' in '{_named(d, micro.configuration)}'"
+                    when = f"after '{event}' in '{_named(d, moment.configuration)}'"
                     _report(d, pointers, cycle, when, found)
                 for after in stable:
                     if after not in seen:
@@ -232,7 +189,7 @@ def _named(d: Definition, configuration: int) -> str:
 def _report(
     d: Definition,
     pointers: list[Pointer],
-    cycle: list[Micro],
+    cycle: list[Moment],
     when: str,
     found: dict[frozenset[int], Finding],
 ) -> None:
@@ -251,13 +208,13 @@ def _report(
     )
 
 
-def _causes(d: Definition, pointers: list[Pointer], cycle: list[Micro]) -> Iterator[Pointer]:
+def _causes(d: Definition, pointers: list[Pointer], cycle: list[Moment]) -> Iterator[Pointer]:
     """Where the transitions stand that a cycle is made of."""
-    for micro in cycle:
-        for node in d.nodes_in(micro.configuration):
+    for moment in cycle:
+        for node in d.nodes_in(moment.configuration):
             if node.always:
                 yield (*pointers[node.index], "always")
-        for event in micro.queue:
+        for event in moment.queue:
             index = d.by_id.get(event.removeprefix("xstate.done.state."))
             if index is not None:
                 yield (*pointers[index], "onDone")

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from statekeep_cli.core.model import Definition, Guard, StateNode, StateValue, Transition
 
 # A macrostep of a sane definition settles within a few microsteps; XState itself has no bound.
 MAX_MICROSTEPS = 1_000
-# Distinct guard answers followed within one macrostep before the definition is called too wide.
+# Ways followed through one macrostep, and guard answers in one microstep, before it is called too wide.
 MAX_BRANCHES = 4_096
 
 HistoryValue = tuple[tuple[int, int], ...]
@@ -165,8 +165,8 @@ def remembered_entry(d: Definition, parent: StateNode, targets: tuple[int, ...])
 def unstable_nodes(d: Definition, state: State) -> list[StateNode]:
     """The nodes whose `always` leaves this configuration whatever the guards say; [] if it may rest."""
     leaving: dict[int, StateNode] = {}
-    for result, _ in _explore(lambda g: _eventless(d, state, g), {}):
-        if isinstance(result, StepError) or not result:
+    for result, _ in explore(lambda test: _eventless(d, state, test), {}):
+        if not result:
             return []
         for t in result:
             leaving[t.source] = d.nodes[t.source]
@@ -176,7 +176,7 @@ def unstable_nodes(d: Definition, state: State) -> list[StateNode]:
 def _eventless(d: Definition, state: State, guard: GuardTest) -> list[Transition]:
     """The targeted `always` transitions that fire from here and leave the configuration."""
     run = _Run(state.configuration, dict(state.history), [])
-    enabled = select_eventless_transitions(d, run.configuration, run.history, _Microsteps(guard))
+    enabled = select_eventless_transitions(d, run.configuration, run.history, Asked(guard))
     if not enabled or is_done(d, state.configuration):
         return []
     _microstep(d, run, enabled)
@@ -372,28 +372,24 @@ class _Run:
     done: bool = False
 
 
-def _microstep(d: Definition, run: _Run, enabled: list[Transition], initial: bool = False) -> bool:
+def _microstep(d: Definition, run: _Run, enabled: list[Transition]) -> bool:
     """SCXML microstep: exit, enter, raise done events. True when anything changed."""
     transitions = remove_conflicting(d, enabled, run.configuration, run.history)
-    before, remembered = run.configuration, False
-    if not initial:
-        left = 0
-        for t in transitions:
-            left |= exit_set(d, t, run.configuration, run.history)
-        updates: dict[int, int] = {}
-        for node in d.nodes_in(left):
-            for h in node.history_children:
-                inside = node.descendants & before
-                if d.nodes[h].deep:
-                    updates[h] = sum(1 << n.index for n in d.nodes_in(inside) if n.is_leaf)
-                else:
-                    updates[h] = sum(1 << c for c in node.children if inside >> c & 1)
-        into = entry_set(d, transitions, {**run.history, **updates})
-        remembered = bool(updates)
-        run.history.update(updates)
-        run.configuration &= ~left
-    else:
-        into = entry_set(d, transitions, run.history)
+    before, left = run.configuration, 0
+    for t in transitions:
+        left |= exit_set(d, t, run.configuration, run.history)
+    remembered = False
+    for node in d.nodes_in(left):
+        for h in node.history_children:
+            inside = node.descendants & before
+            if d.nodes[h].deep:
+                run.history[h] = sum(1 << n.index for n in d.nodes_in(inside) if n.is_leaf)
+            else:
+                run.history[h] = sum(1 << c for c in node.children if inside >> c & 1)
+            remembered = True
+    # Entered with the values just remembered: XState takes the domain from them, too.
+    into = entry_set(d, transitions, run.history)
+    run.configuration &= ~left
     _enter(d, run, into)
     return remembered or run.configuration != before
 
@@ -462,87 +458,123 @@ def select_eventless_transitions(
     return remove_conflicting(d, list(enabled.values()), configuration, history)
 
 
-class _Microsteps:
-    """Asks for each guard at most once per microstep, the context being fixed within one."""
+class Asked:
+    """Asks for each guard at most once in a microstep, the context being fixed within one."""
 
-    __slots__ = ("asked", "test")
+    __slots__ = ("answers", "test")
 
     def __init__(self, test: GuardTest):
         self.test = test
-        self.asked: dict[Guard, bool] = {}
-
-    def next(self) -> None:
-        self.asked = {}
+        self.answers: dict[Guard, bool] = {}
 
     def __call__(self, guard: Guard) -> bool:
-        if guard not in self.asked:
-            self.asked[guard] = self.test(guard)
-        return self.asked[guard]
+        if guard not in self.answers:
+            self.answers[guard] = self.test(guard)
+        return self.answers[guard]
 
 
-def _settle(d: Definition, run: _Run, guard: _Microsteps) -> None:
-    """The rest of a macrostep: eventless transitions and internal events until nothing is left."""
-    look = True
-    for _ in range(MAX_MICROSTEPS):
-        if run.done:
-            return
-        guard.next()
-        enabled = select_eventless_transitions(d, run.configuration, run.history, guard) if look else []
-        eventless = bool(enabled)
-        if not enabled:
-            if not run.queue:
-                return
-            event = run.queue.pop(0)
-            guard.next()
-            enabled = select_transitions(d, run.configuration, event, guard)
-        # XState looks again only if an eventless microstep changed something.
-        changed = _microstep(d, run, enabled)
-        look = changed or not eventless
-    names = tuple(n.name for n in leaves(d, run.configuration))
-    raise Unsettled(f"the macrostep never settles; it passes through {', '.join(names)}", names)
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point within a macrostep, between two microsteps: SCXML's global variables as a value.
+
+    `look` says whether eventless transitions are looked at before the internal queue.
+    """
+
+    configuration: int
+    history: HistoryValue = ()
+    queue: tuple[str, ...] = ()
+    look: bool = True
+    done: bool = False
+
+    @property
+    def stable(self) -> bool:
+        return self.done or (not self.look and not self.queue)
 
 
-def _finish(d: Definition, run: _Run) -> State:
-    if not is_legal(d, run.configuration):
-        names = tuple(n.name for n in leaves(d, run.configuration))
-        raise IllegalConfiguration(f"the macrostep ends in an illegal configuration: {', '.join(names)}", names)
-    return State(run.configuration, tuple(sorted(run.history.items())))
+def _moment(run: _Run, look: bool) -> Moment:
+    return Moment(run.configuration, tuple(sorted(run.history.items())), tuple(run.queue), look, run.done)
 
 
-def initial_state(d: Definition, guard: GuardTest) -> State:
-    """SCXML interpret, up to the first stable configuration."""
+def start(d: Definition) -> Moment:
+    """SCXML interpret: the initial configuration, before any eventless transition."""
     run = _Run(0, {}, [])
-    into = {n.index for n in d.nodes_in(default_initial(d))}
-    _enter(d, run, into | {0})
-    _settle(d, run, _Microsteps(guard))
-    return _finish(d, run)
+    _enter(d, run, {n.index for n in d.nodes_in(default_initial(d))})
+    return _moment(run, True)
 
 
 def default_initial(d: Definition) -> int:
+    """The set of nodes the machine enters first."""
     into: set[int] = {0}
     _add_descendants(d, 0, {}, into)
     return sum(1 << i for i in into)
 
 
+def receive(d: Definition, state: State, event: str, test: GuardTest) -> tuple[Moment, tuple[Transition, ...]]:
+    """The first microstep of an external event, and the transitions it took. A finished machine takes none."""
+    if is_done(d, state.configuration):
+        return Moment(state.configuration, state.history, done=True), ()
+    run = _Run(state.configuration, dict(state.history), [])
+    selected = select_transitions(d, run.configuration, event, Asked(test))
+    taken = remove_conflicting(d, selected, run.configuration, run.history)
+    if taken:
+        _microstep(d, run, taken)
+    return _moment(run, True), tuple(taken)
+
+
+def proceed(d: Definition, moment: Moment, test: GuardTest) -> Moment:
+    """One more microstep of a macrostep: eventless transitions, else the next internal event."""
+    run = _Run(moment.configuration, dict(moment.history), list(moment.queue))
+    asked = Asked(test)
+    enabled = select_eventless_transitions(d, run.configuration, run.history, asked) if moment.look else []
+    eventless = bool(enabled)
+    if not enabled:
+        if not run.queue:
+            return _moment(run, False)
+        enabled = select_transitions(d, run.configuration, run.queue.pop(0), asked)
+    changed = _microstep(d, run, enabled)
+    # XState looks again unless an eventless microstep changed nothing.
+    return _moment(run, changed or not eventless)
+
+
+def finish(d: Definition, moment: Moment) -> State:
+    """The state a settled macrostep ends in. Raises `IllegalConfiguration`."""
+    if not is_legal(d, moment.configuration):
+        names = _names(d, moment)
+        raise IllegalConfiguration(f"the macrostep ends in an illegal configuration: {', '.join(names)}", names)
+    return State(moment.configuration, moment.history)
+
+
+def _names(d: Definition, moment: Moment) -> tuple[str, ...]:
+    return tuple(n.name for n in leaves(d, moment.configuration))
+
+
+def _unsettled(d: Definition, moment: Moment) -> Unsettled:
+    names = _names(d, moment)
+    return Unsettled(f"the macrostep never settles; it passes through {', '.join(names)}", names)
+
+
+def _settle(d: Definition, moment: Moment, test: GuardTest) -> State:
+    for _ in range(MAX_MICROSTEPS):
+        if moment.stable:
+            return finish(d, moment)
+        moment = proceed(d, moment, test)
+    raise _unsettled(d, moment)
+
+
+def initial_state(d: Definition, guard: GuardTest) -> State:
+    """The first stable state. Raises `Unsettled` or `IllegalConfiguration`."""
+    return _settle(d, start(d), guard)
+
+
 def macrostep(
     d: Definition, state: State, event: str, guard: GuardTest
 ) -> tuple[State, tuple[Transition, ...]]:
-    """One external event to its stable configuration, and the transitions it selected.
+    """One external event to its stable state, and the transitions it took.
 
-    Raises `Unsettled` or `IllegalConfiguration`. A finished machine takes no event.
+    Raises `Unsettled` or `IllegalConfiguration`.
     """
-    if is_done(d, state.configuration):
-        return state, ()
-    run = _Run(state.configuration, dict(state.history), [])
-    asked = _Microsteps(guard)
-    taken = select_transitions(d, run.configuration, event, asked)
-    if taken:
-        kept = remove_conflicting(d, taken, run.configuration, run.history)
-        _microstep(d, run, taken)
-    else:
-        kept = []
-    _settle(d, run, asked)
-    return _finish(d, run), tuple(kept)
+    moment, taken = receive(d, state, event, guard)
+    return _settle(d, moment, guard), taken
 
 
 # --- every outcome -------------------------------------------------------------------------------
@@ -570,18 +602,16 @@ class _Script:
         return answer
 
 
-def _explore(run: Callable[[GuardTest], Any], known: Mapping[Guard, bool]) -> Iterator[tuple[Any, list[tuple[Guard, bool]]]]:
-    """Run a guarded computation once for every sequence of answers to its unknown guards.
+T = TypeVar("T")
 
-    Yields the result (or the `StepError` it ended in) with all observations in order.
-    """
+
+def explore(run: Callable[[GuardTest], T], known: Mapping[Guard, bool]) -> Iterator[tuple[T, list[tuple[Guard, bool]]]]:
+    """Run one guarded microstep for every combination of answers to its unknown guards, with what was
+    asked and answered. Raises `StepError` past `MAX_BRANCHES`."""
     script: list[bool] = []
     for _ in range(MAX_BRANCHES):
         answers = _Script(script, known)
-        try:
-            result = run(answers)
-        except StepError as error:
-            result = error
+        result = run(answers)
         del script[answers.used :]
         yield result, answers.asked
         while script and script[-1]:
@@ -589,15 +619,67 @@ def _explore(run: Callable[[GuardTest], Any], known: Mapping[Guard, bool]) -> It
         if not script:
             return
         script[-1] = True
-    raise StepError(f"more than {MAX_BRANCHES} combinations of guard outcomes in one macrostep")
+    raise StepError(f"more than {MAX_BRANCHES} combinations of guard outcomes in one microstep")
 
 
-def _observed(asked: list[tuple[Guard, bool]]) -> tuple[tuple[Guard, bool], ...]:
-    seen: dict[Guard, set[bool]] = {}
+# What was seen of each guard so far: 1 true, 2 false, 3 both.
+_Seen = tuple[tuple[Guard, int], ...]
+_Point = tuple[Moment, tuple[Transition, ...], _Seen]
+
+
+def _with(seen: _Seen, asked: list[tuple[Guard, bool]]) -> _Seen:
+    if not asked:
+        return seen
+    found = dict(seen)
     for guard, answer in asked:
-        seen.setdefault(guard, set()).add(answer)
-    pairs = [(g, next(iter(answers))) for g, answers in seen.items() if len(answers) == 1]
-    return tuple(sorted(pairs, key=lambda p: (p[0].name, p[0].params)))
+        found[guard] = found.get(guard, 0) | (1 if answer else 2)
+    return tuple(sorted(found.items(), key=lambda x: (x[0].name, x[0].params)))
+
+
+def _all_ends(
+    d: Definition, starts: list[_Point], known: Mapping[Guard, bool]
+) -> tuple[tuple[Outcome, ...], tuple[StepError, ...]]:
+    """Everything a macrostep may lead to. The microsteps are a graph, not a tree: what differs in
+    nothing that matters is followed once, and a way back into the path is one that never settles."""
+    found: dict[Outcome, None] = {}
+    errors: dict[str, StepError] = {}
+    closed: dict[_Point, bool] = {}
+    path: list[tuple[_Point, Iterator[_Point]]] = []
+
+    def after(point: _Point) -> Iterator[_Point]:
+        moment, taken, seen = point
+        for result, asked in explore(lambda test: proceed(d, moment, test), known):
+            yield result, taken, _with(seen, asked)
+
+    for begin in starts:
+        pending: list[_Point] = [begin]
+        while pending or path:
+            if pending:
+                point = pending.pop()
+                if point in closed:
+                    if not closed[point]:
+                        error = _unsettled(d, point[0])
+                        errors[str(error)] = error
+                elif point[0].stable:
+                    closed[point] = True
+                    try:
+                        guards = tuple((g, mask == 1) for g, mask in point[2] if mask != 3)
+                        found[Outcome(finish(d, point[0]), point[1], guards)] = None
+                    except StepError as illegal:
+                        errors[str(illegal)] = illegal
+                elif len(closed) >= MAX_BRANCHES:
+                    wide = StepError(f"more than {MAX_BRANCHES} ways through one macrostep")
+                    return (), (wide,)
+                else:
+                    closed[point] = False  # open: on the path
+                    path.append((point, after(point)))
+            if path:
+                following = next(path[-1][1], None)
+                if following is None:
+                    closed[path.pop()[0]] = True
+                else:
+                    pending.append(following)
+    return tuple(found), tuple(errors.values())
 
 
 def outcomes(
@@ -607,25 +689,22 @@ def outcomes(
 
     Guards in `known` have that outcome throughout; the others may change between microsteps.
     """
-    found: dict[Outcome, None] = {}
-    errors: dict[str, StepError] = {}
-    for result, asked in _explore(lambda g: macrostep(d, state, event, g), known or {}):
-        if isinstance(result, StepError):
-            errors[str(result)] = result
-        else:
-            found[Outcome(result[0], result[1], _observed(asked))] = None
-    return tuple(found), tuple(errors.values())
+    known = known or {}
+    try:
+        starts = [
+            (moment, taken, _with((), asked))
+            for (moment, taken), asked in explore(lambda test: receive(d, state, event, test), known)
+        ]
+        return _all_ends(d, starts, known)
+    except StepError as error:
+        return (), (error,)
 
 
 def initial_outcomes(
     d: Definition, known: Mapping[Guard, bool] | None = None
 ) -> tuple[tuple[Outcome, ...], tuple[StepError, ...]]:
     """Every stable state the definition may start in; `known` as for `outcomes`."""
-    found: dict[Outcome, None] = {}
-    errors: dict[str, StepError] = {}
-    for result, asked in _explore(lambda g: initial_state(d, g), known or {}):
-        if isinstance(result, StepError):
-            errors[str(result)] = result
-        else:
-            found[Outcome(result, (), _observed(asked))] = None
-    return tuple(found), tuple(errors.values())
+    try:
+        return _all_ends(d, [(start(d), (), ())], known or {})
+    except StepError as error:
+        return (), (error,)

@@ -122,11 +122,15 @@ class RouteSearch:
             there = self.place(spot, source, to)
             concerned += [(d, None if p is None else p == there) for d, p in spot.belongs.items()]
             concerned += [(d, False) for d in spot.keeps]
-        for stage in (self.stated(source), self.seen(concerned), self.since(concerned)):
-            patterns = {**self.added, **dict(stage)}
-            witnesses = list(self.witnesses(concerned, patterns))
-            names = list(dict.fromkeys((*self.existing(), *self.added, *patterns)))
-            found = _predicate(names, witnesses)
+        added = dict(self.added)
+        for reuse, stage in (
+            ({}, self.stated(source)),
+            (added, self.seen(concerned)),
+            (added, self.since(concerned)),
+        ):
+            patterns = {**reuse, **dict(stage)}
+            names = list(dict.fromkeys((*self.existing(), *patterns)))
+            found = _predicate(names, list(self.witnesses(concerned, patterns)))
             if found:
                 used = {name for _, name in found}
                 self.added.update((n, p) for n, p in patterns.items() if n in used)

@@ -44,10 +44,13 @@ class Spot:
     keeps: dict[Decision, int] = field(default_factory=dict)
 
     @property
+    def places(self) -> set[int | None]:
+        return {*self.belongs.values(), *self.keeps.values()}
+
+    @property
     def single(self) -> int | None:
-        """The one place all of them belong in, if there is one."""
-        places = {*self.belongs.values(), *self.keeps.values()}
-        return places.pop() if len(places) == 1 and self.belongs else None
+        """The one place all of them belong in, if there is one and somebody strands."""
+        return next(iter(self.places)) if self.belongs and len(self.places) == 1 else None
 
 
 def lane_of(deployment: Deployment, place: Place | None) -> int | None:
@@ -159,7 +162,7 @@ class MappingSearch:
             if not self.covers(spot, more):
                 continue
             there = self.place(self.deployment.lanes[spot.lane], spot.configuration, more)
-            if spot.single is not None and there == spot.single:
+            if spot.places == {there} and there is not None:
                 freed += sum(self.counts[d] for d in spot.belongs) if spot in open_spots else 0
             elif there is not None or spot.keeps:
                 return 0

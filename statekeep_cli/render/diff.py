@@ -18,7 +18,7 @@ from statekeep_cli.render.tables import Table
 from statekeep_cli.render.terminal import Paint, inert, wrap
 
 MAX_STATES = 60  # states listed one by one; more are grouped by active leaf
-MAX_ENDINGS = 8  # ways to fare shown per state
+MAX_ENDINGS = 5  # ways to fare shown per state
 MAX_CHANGES = 200
 MAX_HAZARDS = 50
 LIMIT = 65_000  # characters of Markdown
@@ -95,11 +95,13 @@ class _Page:
             yield from table.lines(row)
         if grouped[MAX_STATES:]:
             yield from wrap(f"and {len(grouped) - MAX_STATES:,} more", self.width, " ")
-        said = f"{len(s.states):,} states are grouped by what is active in them; --format json has them one by one"
+        said = f"{len(s.states):,} states, grouped by what is active in them; --format json has each"
         yield from wrap(said, self.width, " ")
 
     def hazards(self, s: SourceDiff) -> Iterator[str]:
-        for title, found in hazards_of(s):
+        for i, (title, found) in enumerate(hazards_of(s)):
+            if i:
+                yield ""
             yield self.paint(title, "bold")
             for hazard, states in found[:MAX_HAZARDS]:
                 said = f"{hazard_text(hazard, inert)}; from {states_text(states, inert)}"
@@ -135,16 +137,17 @@ class _Page:
 
 def bound_text(bound: int) -> str:
     return (
-        f"more than {bound:,} kinds of histories lead through this definition, too many to follow: verdicts are "
-        "those of actors without a history, and only states that were met are listed"
+        f"more than {bound:,} kinds of histories lead through this definition, too many to follow: verdicts "
+        "are those of actors without a history, and only states that were met are listed"
     )
 
 
 def row_of(v: StateVerdict) -> tuple[str, str, str, str]:
     """A state's row: its verdict, and where it goes by which rule where that is the same for all."""
     state = words.place_text(v.source)
-    targets = list(dict.fromkeys(words.place_text(e.decision.target) for e in v.endings if e.decision.target))
-    rules = list(dict.fromkeys(e.decision.rule for e in v.endings if e.decision.rule))
+    decisions = [e.decision for e in v.endings]
+    targets = list(dict.fromkeys(words.place_text(d.target) for d in decisions if d.target))
+    rules = list(dict.fromkeys(d.rule for d in decisions if d.rule))
     to = targets[0] if len(targets) == 1 and v.verdict == "safe" else ""
     by = ", ".join(rules) if v.verdict in ("safe", "stays") or len(v.endings) == 1 else ""
     return state, verdict_text(v), to, by
@@ -186,7 +189,8 @@ def ending_text(e: Ending) -> str:
 
 
 def condition_text(e: Ending) -> str:
-    return " and ".join(f"the context {'fits' if fits else 'does not fit'} {name}" for name, fits in e.context)
+    said = (f"the context {'fits' if fits else 'does not fit'} {name}" for name, fits in e.context)
+    return " and ".join(said)
 
 
 def fate_text(d: Decision) -> str:
@@ -235,6 +239,7 @@ def change_text(c: Change, show: Callable[[str], str]) -> tuple[str, str]:
     said = {
         "state_added": ("+", f"state {state} ({after})"),
         "state_removed": ("-", f"state {state} ({before})"),
+        "state_renamed": ("~", f"state {state} is now {after}"),
         "state_moved": ("~", f"state {state}: its actors are placed in {after}"),
         "kind_changed": ("~", f"state {state}: {before} became {after}"),
         "region_added": ("+", f"region {state}"),
@@ -294,7 +299,7 @@ def _sections(d: Diff, s: SourceDiff, most: int) -> Iterator[str]:
     else:
         yield _leaves(s, most)
     for title, found in hazards_of(s):
-        items = [f"- {hazard_text(h, _code)}; from {states_text(states, _code)}" for h, states in found[:most]]
+        items = [f"- {hazard_text(h, _code)}; from {states_text(x, _code)}" for h, x in found[:most]]
         if found[most:]:
             items.append(f"- and {len(found) - most:,} more")
         yield f"**{title}**\n\n" + "\n".join(items)
@@ -336,7 +341,11 @@ def _cell(said: str) -> str:
 
 
 def json(d: Diff, frame: Frame) -> str:
-    """One object, a state and a change per line; ASCII only, so that it prints anywhere."""
+    """One object, a state and a change per line; ASCII only, so that it prints anywhere.
+
+    `endings` are the ways in which actors of a state fare, `example` a shortest history for each (null where
+    there is no need of one), `bound` is 0 where all histories were told apart.
+    """
     head = {
         "formatVersion": FORMAT_VERSION,
         "definitions": [

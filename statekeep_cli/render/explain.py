@@ -16,6 +16,7 @@ from statekeep_cli.render.markdown import code, fenced
 from statekeep_cli.render.tables import Table
 from statekeep_cli.render.terminal import Paint, inert, wrap
 
+WHOLE = 1 << 30  # a limit for user text: none of it is cut
 MAX_SIDES = 8  # positions shown beside one step
 MAX_EXAMPLE = 16  # events of an example history
 NARROW = 60  # columns below which times stand under their event
@@ -25,6 +26,7 @@ LEGEND = {
     ".": "settled by a later anchor point",
     "?": "not explained by the source definition",
 }
+NOT_ACCEPTED = "; nobody has accepted it yet"
 MARKS = {"kept": "", "erased": "~", "settled": "."}
 
 
@@ -149,7 +151,7 @@ class _Page:
         if self.e.decision.hazards:
             yield self.paint("hazards", "bold")
         for h in self.e.decision.hazards:
-            yield from self.item(hazard_text(h, inert))
+            yield from self.item(hazard_text(h, inert) + (NOT_ACCEPTED if h.is_finding else ""))
 
     def notes(self) -> Iterator[str]:
         for note in self.e.notes:
@@ -283,8 +285,6 @@ def hazard_text(h: Hazard, show: Callable[[str], str]) -> str:
         said = f"{show(h.detail)}: {said}" if said else show(h.detail)
     if h.accepted is not None:
         said = f"accepted, {show(h.accepted)}"
-    elif h.is_finding:
-        said += "; not accepted yet"
     return f"{h.hazard}{f' at {show(h.state)}' if h.state else ''}: {said}"
 
 
@@ -317,7 +317,10 @@ def _sections(e: Explanation, frame: Frame, show_ids: bool) -> Iterator[str]:
         "Landings": [code(landing_text(x), WHOLE) for x in e.landings],
         "Placement": [code(placement_text(c), WHOLE) for c in e.placement],
         "Anchors": [f"{code(a.name, WHOLE)} {anchor_text(a)}" for a in e.anchors],
-        "Hazards": [hazard_text(h, lambda t: code(t, WHOLE)) for h in e.decision.hazards],
+        "Hazards": [
+            hazard_text(h, lambda t: code(t, WHOLE)) + (NOT_ACCEPTED if h.is_finding else "")
+            for h in e.decision.hazards
+        ],
         "Notes": [code(n, WHOLE) for n in e.notes],
     }
     for title, items in lists.items():
@@ -328,9 +331,6 @@ def _sections(e: Explanation, frame: Frame, show_ids: bool) -> Iterator[str]:
         yield fenced("\n".join(pasted(e, frame)))
     elif e.remedy is not None:
         yield f"What is missing: {e.remedy.words}."
-
-
-WHOLE = 1 << 30  # nothing is cut
 
 
 def _timeline(e: Explanation, frame: Frame) -> str:

@@ -125,7 +125,7 @@ class _Page:
 
     def unreadable(self) -> Iterator[str]:
         if self.frame.unreadable:
-            yield f"{self.frame.unreadable:,} records could not be read and are left out"
+            yield say.unreadable(self.frame)
 
     def next(self) -> Iterator[str]:
         if self.frame.next_command:
@@ -162,7 +162,7 @@ def markdown(proposal: Proposal, frame: Frame) -> str:
         parts.append("**Left for a person to decide**")
         parts += _some(say.gathered(proposal.unhelped), LIMIT - len("\n\n".join(parts)) - 500, frame)
     if frame.unreadable:
-        parts.append(f"{frame.unreadable:,} records could not be read and are left out.")
+        parts.append(f"{say.unreadable(frame)}.")
     return "\n\n".join(parts) + "\n"
 
 

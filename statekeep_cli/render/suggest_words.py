@@ -228,3 +228,9 @@ def where(frame: Frame) -> str:
     """What is to be done with the lines."""
     verb = "merge" if frame.merge else "paste"
     return f"to {verb} into {'the side file' if frame.beside else f'the definition {frame.title[1]}'}"
+
+
+def unreadable(frame: Frame) -> str:
+    """How many records are missing from all this."""
+    n = frame.unreadable
+    return "1 record could not be read" if n == 1 else f"{n:,} records could not be read"
