@@ -12,27 +12,30 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from statekeep_cli.core.apv import Deployment
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.model import Definition
 from statekeep_cli.core.report import BY_LANDING, SAMPLE, Tally, Unreadable
-from statekeep_cli.core.router import Routed, Router
+from statekeep_cli.core.router import Routed, Router, find_repeats, partition
 from statekeep_cli.core.semantics import configuration_of, leaves
 from statekeep_cli.core.trace import Symbols
 from statekeep_cli.readers.actors import (
     Complaints,
     Range,
     blocks,
+    identify as actors_at,
     moved,
     no_actors,
     plan_ranges,
     read_range,
 )
 from statekeep_cli.readers.history import History, Spool
-from statekeep_cli.readers import records
+from statekeep_cli.readers import records, repeats
 from statekeep_cli.readers.records import Batch, Block, Records
 from statekeep_cli.render.jsonl import Lines
 
@@ -60,7 +63,9 @@ class Part:
     lines: int = 0
     taken: int = 0
     unreadable: list[records.Unreadable] = field(default_factory=list)
-    ids: array[int] = field(default_factory=lambda: array("q"))  # hashes of the ids
+    ids: bytes = b""  # a packed hash of each id
+    names: list[str | int] = field(default_factory=list)  # the ids and lines themselves, from a pipe only
+    places: list[int] = field(default_factory=list)
     decided: array[int] = field(default_factory=lambda: array("I"))  # indexes into `decisions`
     decisions: list[Decision] = field(default_factory=list)
     claims: tuple[int, bytes] = (0, b"")  # the process, and the rows of the history file it asked for
@@ -76,6 +81,7 @@ class Worker:
         self.router = Router(self.deployment, self.symbols)
         self.records = Records(self.symbols)
         self.history = History(task.history, self.symbols) if task.history is not None else None
+        self.piped = task.actors == "-"
         digests = [d.digest for d in (*task.sources, task.target)]
         self.lines = Lines(digests) if task.lines else None
         self._erased: Router | None = None
@@ -112,7 +118,10 @@ class Worker:
             sample = _sample(batch, routed.ids, number, part.actors) if part.tally.wants_sample(decision) else []
             part.tally.add(decision, count, sample)
         self._what_if(part.tally, batch, routed)
-        part.ids.extend(map(hash, map(str, batch.ids)))
+        part.ids += repeats.hashes_of(batch.ids)
+        if self.piped:
+            part.names.extend(batch.ids)
+            part.places.extend(batch.lines)
         part.decided.extend(map(numbers.__getitem__, routed.ids))
         part.actors += len(batch.actors)
 
@@ -242,25 +251,70 @@ def decide_all(
     `task.keep_going`, and for an input that is damaged as a whole or empty.
     """
     tally, complaints = Tally(), Complaints(task.actors, task.keep_going)
+    lines_of = Lines([d.digest for d in (*task.sources, task.target)])
     claims: dict[int, bytes] = {}
     actors = lines = taken = 0
-    for part in parts(task, jobs):
-        complaints.add(moved(part.unreadable, lines))
-        tally.merge(part.tally, actors)
-        claims[part.claims[0]] = part.claims[1]
-        actors += part.actors
-        lines += part.lines
-        taken = max(taken, part.taken)
-        if write is not None and part.output:
-            write(part.output)
-        if on_part is not None:
-            on_part(taken, actors)
-    complaints.settle()
+    with closing(_Ids(task.actors)) as ids:
+        for part in parts(task, jobs):
+            bad = moved(part.unreadable, lines)
+            complaints.add(bad)
+            tally.merge(part.tally, actors)
+            claims[part.claims[0]] = part.claims[1]
+            ids.add(part, actors, lines)
+            if write is not None:
+                write(part.output)
+                for one in bad:
+                    write(lines_of.unreadable(Unreadable(*one)))
+            actors += part.actors
+            lines += part.lines
+            taken = max(taken, part.taken)
+            if on_part is not None:
+                on_part(taken, actors)
+        complaints.settle()
+        ids.settle(tally, complaints)
     if not actors and not complaints.count:
         raise no_actors(task.actors)
     notes = _unclaimed(task.history, claims.values()) if task.history is not None else ()
     first = tuple(Unreadable(*one) for one in complaints.first)
     return Decided(tally, actors, complaints.count, first, notes)
+
+
+class _Ids:
+    """The ids of all records: a repeated one takes its record out of the count, as unreadable."""
+
+    def __init__(self, path: str):
+        self.path = path
+        self.seen = repeats.Seen()
+        self.names = repeats.Names() if path == "-" else None  # what cannot be read a second time
+        self.decisions: list[Decision] = []
+        self.numbers: dict[Decision, int] = {}
+
+    def close(self) -> None:
+        self.seen.close()
+        if self.names is not None:
+            self.names.close()
+
+    def add(self, part: Part, actors: int, lines: int) -> None:
+        for decision in part.decisions:
+            if decision not in self.numbers:
+                self.numbers[decision] = len(self.decisions)
+                self.decisions.append(decision)
+        numbers = [self.numbers[d] for d in part.decisions]
+        same = numbers == list(range(len(numbers)))
+        decided = part.decided if same else array("I", map(numbers.__getitem__, part.decided))
+        self.seen.add(part.ids, decided)
+        if self.names is not None:
+            self.names.add(actors, part.names, [line + lines for line in part.places])
+
+    def settle(self, tally: Tally, complaints: Complaints) -> None:
+        identify = self.names.identify if self.names is not None else partial(actors_at, self.path)
+        found = repeats.tally(self.seen.repeats(partition, find_repeats), identify)
+        for number, count in found.decisions.items():
+            tally.remove(self.decisions[number], count)
+        if found.count:
+            listed = [records.Unreadable(r.line, 1, r.message) for r in found.listed]
+            complaints.add([*listed, *[listed[-1]] * (found.count - len(listed))])
+            complaints.settle()
 
 
 def _unclaimed(spool: Spool, claims: Iterable[bytes]) -> tuple[str, ...]:

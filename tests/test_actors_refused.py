@@ -127,7 +127,7 @@ def test_bad_record(tmp_path: Path, record: bytes, column: int, message: str, le
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\n{"id":"before","state":"x"}\n' + record + b'\n{"id":"after","state":"x"}\n')
     symbols = Symbols() if lettered else None
-    (batch,) = read_actors(str(path), symbols=symbols, keep_going=True)
+    (batch,) = read_actors(str(path), symbols=symbols, keep_going=True, block=1 << 20)
     assert batch.unreadable == (Unreadable(3, column, message),)
     assert (batch.ids, batch.lines) == (["before", "after"], [2, 4])
     with pytest.raises(InputUnreadable) as caught:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,9 +38,10 @@ def suggest(
         str | None,
         typer.Option("--migration", metavar="FILE", help="Routing metadata of the target in a side file."),
     ] = None,
-    format: Annotated[
-        Literal["text", "json", "markdown"], typer.Option("--format", help="How the proposal is written.")
-    ] = "text",
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="FMT[=PATH]", help="text (default), json or markdown; repeatable."),
+    ] = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Count unreadable records and go on (exit code 3).")
     ] = False,
@@ -53,6 +54,7 @@ def suggest(
 
     Example: statekeep suggest v1.yaml v2.yaml --actors actors.jsonl
     """
+    from statekeep_cli.commands.pages import Pages
     from statekeep_cli.commands.preview import references, split
     from statekeep_cli.core import suggest as core
     from statekeep_cli.core.apv import Deployment
@@ -61,9 +63,9 @@ def suggest(
     from statekeep_cli.readers.definitions import read_definitions
     from statekeep_cli.readers.history import spooled
     from statekeep_cli.render import suggest as render
-    from statekeep_cli.render.suggest_words import Frame
-    from statekeep_cli.render.terminal import wants_color, width_of
+    from statekeep_cli.render.suggest_words import Frame, unreadable
 
+    pages = Pages.parse(formats)
     known = read_definitions(*split(definitions), migration)
     deployment = Deployment([s.definition for s in known.sources], known.target.definition)
     symbols, complaints = Symbols(), Complaints(actors, keep_going)
@@ -78,14 +80,15 @@ def suggest(
         merge=bool(known.target.definition.migration),
         next_command=_next_command(bool(proposal.entries), definitions, actors, history, migration),
     )
-    if format == "json":
-        sys.stdout.write(render.as_json(proposal, frame))
-    elif format == "markdown":
-        sys.stdout.write(render.markdown(proposal, frame))
-    else:
-        sys.stdout.write(render.text(proposal, frame, width_of(sys.stdout), wants_color(sys.stdout)))
+    pages.write(
+        {
+            "text": lambda width, color: render.text(proposal, frame, width, color),
+            "json": lambda width, color: render.json(proposal, frame),
+            "markdown": lambda width, color: render.markdown(proposal, frame),
+        }
+    )
     if complaints.count:
-        raise Findings(f"{complaints.count:,} records could not be read")
+        raise Findings(unreadable(frame))
 
 
 class _Reads:

@@ -139,14 +139,14 @@ class Tally:
         group.freed += 1
         group.skipped_states.update(dict.fromkeys(states))
 
-    def remove(self, decision: Decision) -> None:
-        """Take one actor out again: its id had been used before."""
+    def remove(self, decision: Decision, count: int) -> None:
+        """Take actors out again: their ids had been used before."""
         group = self.groups[group_key(decision)]
-        group.count -= 1
+        group.count -= count
         for landing in decision.landings:
-            group.landings[landing] -= 1
+            group.landings[landing] -= count
         for hazard in decision.hazards:
-            group.hazards[hazard] -= 1
+            group.hazards[hazard] -= count
 
     def wants_sample(self, decision: Decision) -> bool:
         group = self.groups.get(group_key(decision))

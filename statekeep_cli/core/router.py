@@ -626,4 +626,38 @@ def _all_events(history: Sequence[Any] | None) -> bool:
     return not history or not any(isinstance(i, RecordedItem) and i.type == "migrated" for i in history)
 
 
+# --- repeated ids: the native core's two other functions ---------------------------------------------------
+
+
+def partition(hashes: bytes, base: int, parts: int, part: int) -> tuple[bytes, bytes]:
+    """Those of the packed 64-bit hashes that fall into one of `parts` parts of their range, and their
+    ordinals counted from `base`."""
+    n = len(hashes) // 8
+    chosen, ordinals = bytearray(8 * n), bytearray(8 * n)
+    found = ffi.new("uint64_t *")
+    _done(
+        lib.sk_partition(_words(hashes), n, base, parts, part, _words(chosen), _words(ordinals), n, found)
+    )
+    return bytes(chosen[: 8 * found[0]]), bytes(ordinals[: 8 * found[0]])
+
+
+def find_repeats(hashes: bytearray, ordinals: bytearray) -> tuple[bytes, bytes]:
+    """For each record whose hash an earlier one has, the ordinal of the first such and its own; sorts
+    both arguments in place."""
+    n = len(hashes) // 8
+    firsts, agains = bytearray(8 * n), bytearray(8 * n)
+    found = ffi.new("uint64_t *")
+    _done(lib.sk_repeats(_words(hashes), _words(ordinals), n, _words(firsts), _words(agains), n, found))
+    return bytes(firsts[: 8 * found[0]]), bytes(agains[: 8 * found[0]])
+
+
+def _words(buffer: bytes | bytearray) -> Any:
+    return ffi.cast("uint64_t *", ffi.from_buffer(buffer))
+
+
+def _done(status: int) -> None:
+    if status != lib.SK_OK:
+        raise RuntimeError(ffi.string(lib.sk_message(status)).decode())
+
+
 __all__ = ["Limits", "Routed", "Router"]

@@ -83,6 +83,22 @@ class Checks:
         end: Origin = _within(path, origin_of.decode, raw)
         self.state(bytes(end.state), *path, "state")
 
+    def all_settled(self, actors: list[Actor[Any, Any]]) -> list[Actor[Any, Any]]:
+        """`settled` for many, which mostly means to see that there is nothing to do."""
+        items = [item for actor in actors if actor.history for item in actor.history]
+        texts = {item for item in items if type(item) is str}
+        if texts:
+            items = [item for item in items if type(item) is not str]
+        types = {item.type for item in items} | texts
+        states = {bytes(item.state) for item in items if item.state}
+        remarkable = (
+            not types.isdisjoint(MARKERS)
+            or (None in types and not all(item.type or item.state for item in items))
+            or not self.are_states(states)
+            or any(actor.snapshot or actor.origin for actor in actors)
+        )
+        return [self.settled(actor) for actor in actors] if remarkable else actors
+
     def settled(self, actor: Actor[Any, Any]) -> Actor[Any, Any]:
         """The actor with its snapshot spread out over state, status and context, and null as absent."""
         if actor.snapshot:
@@ -96,13 +112,11 @@ class Checks:
         if actor.history is None:
             return actor
         blanks = False
-        known = self._known
         for i, item in enumerate(actor.history):
             if type(item) is str:
                 if item in MARKERS:
                     raise Refused(f"'{item}' is a marker, which is an object", "history", i)
-            # Nearly all items end here: an event, with a state that has been seen before or with none.
-            elif item.type is None or item.type in MARKERS or (item.state and bytes(item.state) not in known):
+            else:
                 blanks |= not self.item(item, "history", i)
         if blanks:
             actor = replace(actor, history=[without_null(item) for item in actor.history])

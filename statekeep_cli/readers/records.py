@@ -162,7 +162,7 @@ class Records:
                 except ValidationError:
                     self._general_left = GENERAL_BLOCKS
             self._general_left = max(0, self._general_left - 1)
-            return [self._checks.settled(actor) for actor in self._general.decode_lines(data)], False
+            return self._checks.all_settled(self._general.decode_lines(data)), False
         except (*UNDECODABLE, Refused):
             return [], False
 

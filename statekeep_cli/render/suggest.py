@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import json as _json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -200,7 +200,7 @@ def _left(group: Sequence[Unhelped], frame: Frame) -> Iterator[str]:
 # --- for a machine -------------------------------------------------------------------------------------
 
 
-def as_json(proposal: Proposal, frame: Frame) -> str:
+def json(proposal: Proposal, frame: Frame) -> str:
     """One object: the block to add as `migration`, what supports each entry, and the rest; ASCII only."""
     whole = {
         "formatVersion": FORMAT_VERSION,
@@ -220,14 +220,14 @@ def as_json(proposal: Proposal, frame: Frame) -> str:
         "unhelped": [_unhelped(u) for u in proposal.unhelped],
         "unreadable": frame.unreadable,
     }
-    return "{\n" + ",\n".join(f" {json.dumps(k)}: {_lines(v)}" for k, v in whole.items()) + "\n}\n"
+    return "{\n" + ",\n".join(f" {_json.dumps(k)}: {_lines(v)}" for k, v in whole.items()) + "\n}\n"
 
 
 def _lines(value: Any) -> str:
     """A list with an item per line."""
     if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(f"  {json.dumps(x)}" for x in value) + "\n ]"
-    return json.dumps(value)
+        return "[\n" + ",\n".join(f"  {_json.dumps(x)}" for x in value) + "\n ]"
+    return _json.dumps(value)
 
 
 def _counts(outcomes: Mapping[str, int]) -> dict[str, int]:
@@ -236,8 +236,8 @@ def _counts(outcomes: Mapping[str, int]) -> dict[str, int]:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    plain = {"kind": entry.kind, "from": entry.source, "to": json.loads(entry.to)}
-    return {**plain, "when": json.loads(entry.when)} if entry.when else plain
+    plain = {"kind": entry.kind, "from": entry.source, "to": _json.loads(entry.to)}
+    return {**plain, "when": _json.loads(entry.when)} if entry.when else plain
 
 
 def _support(s: Support) -> dict[str, Any]:
