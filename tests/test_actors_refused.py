@@ -289,7 +289,7 @@ def test_a_truncated_gzip_is_refused_wherever_it_ends(tmp_path: Path, keep_going
 def test_gzip_members_padding_and_damage(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     one, two = (gzip.compress(as_lines([{"id": i, "state": "x"}])) for i in (1, 2))
-    for stored in (one + two, one + two + bytes(1_000), one + bytes(10) + two):
+    for stored in (one + two, one + two + bytes(300_000), one + bytes(10) + two, one + bytes(300_000) + two):
         path.write_bytes(stored)
         assert [a["id"] for a in plain(read_actors(str(path)))] == ["1", "2"]
     path.write_bytes(one + b"garbage after the end")

@@ -53,12 +53,18 @@ class Graph:
 
     def reaches_final(self, configuration: int) -> bool | None:
         """Can the machine still finish from here? None past the bound."""
-        if not any(self.definition.nodes[c].kind == "final" for c in self.definition.root.children):
-            if self.definition.root.kind != "parallel":
-                return False
+        if not self._has_end(0):
+            return False
         if configuration not in self._finals:
             self._finals[configuration] = self._finishes(State(configuration))
         return self._finals[configuration]
+
+    def _has_end(self, index: int) -> bool:
+        """Could this node ever be in a final state?"""
+        node = self.definition.nodes[index]
+        if node.kind == "parallel":
+            return all(self._has_end(c) for c in node.children)
+        return any(self.definition.nodes[c].kind == "final" for c in node.children)
 
     def _finishes(self, start: State) -> bool | None:
         # Depth first: a way to the end is found without looking at every interleaving of regions.

@@ -324,7 +324,7 @@ class _Tables:
         if self.erase and isinstance(self.positions[position], General):
             return OPEN
         stack = [position]
-        loops = [self._loop(position)]
+        depths = {self._loop(position): 0}
         for symbol in symbols:
             after, step = self.move(position, symbol)
             if step == SPLIT:
@@ -337,23 +337,29 @@ class _Tables:
                 facts, cut = self.advance_facts(facts, step)
             if cut:
                 position = self.cut_at(after, cut)
-                stack, loops = [position], [self._loop(position)]
+                stack, depths = [position], {self._loop(position): 0}
             elif self.erase:
-                loop = self._loop(after)
-                if loop in loops:
-                    depth = loops.index(loop)
-                    if depth == len(loops) - 1:
-                        stack[-1] = after
-                    del stack[depth + 1 :], loops[depth + 1 :]
-                else:
-                    stack.append(after)
-                    loops.append(loop)
-                position = stack[-1]
+                position = self._push(stack, depths, after)
             else:
                 position = after
             if isinstance(self.positions[position], Lost):
                 break
         return self.decision(position, facts, head)
+
+    def _push(self, stack: list[int], depths: dict[Any, int], position: int) -> int:
+        """The stack of section 3, after a step to `position`; returns the top."""
+        loop = self._loop(position)
+        depth = depths.get(loop)
+        if depth is None:
+            depths[loop] = len(stack)
+            stack.append(position)
+        elif depth == len(stack) - 1:
+            stack[-1] = position
+        else:
+            for popped in stack[depth + 1 :]:
+                del depths[self._loop(popped)]
+            del stack[depth + 1 :]
+        return stack[-1]
 
     def _loop(self, position: int) -> Any:
         p = self.positions[position]
