@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from array import array
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import closing
@@ -40,6 +40,9 @@ from statekeep_cli.readers.records import Batch, Block, Records
 from statekeep_cli.render.jsonl import Lines
 
 
+PART = 1 << 15  # actors after which a part is handed on
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """What is decided: definitions, and an input (`-` is standard input) with an optional second
@@ -56,9 +59,13 @@ class Task:
 @dataclass(slots=True)
 class Part:
     """The decisions about some records, in the order of the input, with ordinals and lines counted
-    from the part's own start."""
+    from the part's own start.
 
-    tally: Tally
+    `decided` numbers the decision of each actor; `decisions` has those numbers, which hold for every
+    part with the same `origin` (a process, and how often its router started its numbers afresh).
+    """
+
+    tally: Tally = field(default_factory=Tally)
     actors: int = 0
     lines: int = 0
     taken: int = 0
@@ -66,8 +73,9 @@ class Part:
     ids: bytes = b""  # a packed hash of each id
     names: list[str | int] = field(default_factory=list)  # the ids and lines themselves, from a pipe only
     places: list[int] = field(default_factory=list)
-    decided: array[int] = field(default_factory=lambda: array("I"))  # indexes into `decisions`
-    decisions: list[Decision] = field(default_factory=list)
+    origin: tuple[int, int] = (0, 0)
+    decided: array[int] = field(default_factory=lambda: array("I"))
+    decisions: dict[int, Decision] = field(default_factory=dict)
     claims: tuple[int, bytes] = (0, b"")  # the process, and the rows of the history file it asked for
     output: bytes = b""
 
@@ -84,107 +92,137 @@ class Worker:
         self.piped = task.actors == "-"
         digests = [d.digest for d in (*task.sources, task.target)]
         self.lines = Lines(digests) if task.lines else None
-        self._erased: Router | None = None
-        self._loops: bool | None = None
+        self.what_if = WhatIf(self.deployment, self.symbols)
 
-    def of_range(self, part: Range) -> Part:
-        return self._part(read_range(part, self.records, self.history))
+    def of_range(self, part: Range) -> Iterator[Part]:
+        before = 0
+        for found in self._parts(read_range(part, self.records, self.history)):
+            found.unreadable = moved(found.unreadable, -before)
+            before += found.lines
+            yield found
 
-    def of_block(self, block: Block) -> Part:
+    def of_blocks(self, blocks: Iterable[Block]) -> Iterator[Part]:
+        """Blocks of one input; their lines are the input's already."""
+        for part in self._parts(map(self._batch, blocks)):
+            part.lines = 0
+            yield part
+
+    def _batch(self, block: Block) -> Batch:
         batch = self.records.batch(block)
-        part = self._part([batch if self.history is None else self.history.join(batch)])
-        part.lines = 0  # a block's lines are the input's already
-        return part
+        return batch if self.history is None else self.history.join(batch)
 
-    def _part(self, batches: Iterable[Batch]) -> Part:
-        part = Part(Tally())
+    def _parts(self, batches: Iterable[Batch]) -> Iterator[Part]:
+        """Parts of about `PART` actors; a new one where the router starts its numbers afresh."""
+        part, count, lines = Part(), Counts(), 0
         for batch in batches:
             routed = self.router.route(batch.actors, batch.plain)
-            self._count(part, batch, routed)
-            part.unreadable.extend(batch.unreadable)
-            part.lines, part.taken = batch.ends - 1, batch.taken
-            if self.lines is not None:
-                part.output += self.lines.add(batch.ids, routed)
+            origin = (os.getpid(), self.router.generation)
+            if part.actors and (part.actors >= PART or part.origin != origin):
+                yield self._finish(part, count)
+                part, count = Part(), Counts()
+            part.origin = origin
+            count.add(batch, routed, part.actors)
+            self.what_if.count(batch, routed, self.router, count)
+            self._collect(part, batch, routed)
+            part.lines += batch.ends - 1 - lines
+            lines = batch.ends - 1
+        yield self._finish(part, count)
+
+    def _collect(self, part: Part, batch: Batch, routed: Routed) -> None:
+        part.ids += repeats.hashes_of(batch.ids)
+        part.decided.extend(routed.ids)
+        if self.piped:
+            part.names.extend(batch.ids)
+            part.places.extend(batch.lines)
+        part.unreadable.extend(batch.unreadable)
+        part.actors += len(batch.actors)
+        part.taken = batch.taken
+        if self.lines is not None:
+            part.output += self.lines.add(batch.ids, routed)
+
+    def _finish(self, part: Part, count: Counts) -> Part:
+        for number, n in count.counts.items():
+            decision = part.decisions[number] = self.router.decisions[number]
+            part.tally.add(decision, n, count.samples[number])
+        for (number, states), n in count.freed.items():
+            part.tally.freed(self.router.decisions[number], n, states)
         if self.history is not None:
             part.claims = (os.getpid(), bytes(self.history.claims))
         return part
 
-    def _count(self, part: Part, batch: Batch, routed: Routed) -> None:
-        numbers = {}
-        for number, count in routed.counts.items():
-            decision = routed.decisions[number]
-            numbers[number] = len(part.decisions)
-            part.decisions.append(decision)
-            sample = _sample(batch, routed.ids, number, part.actors) if part.tally.wants_sample(decision) else []
-            part.tally.add(decision, count, sample)
-        self._what_if(part.tally, batch, routed)
-        part.ids += repeats.hashes_of(batch.ids)
-        if self.piped:
-            part.names.extend(batch.ids)
-            part.places.extend(batch.lines)
-        part.decided.extend(map(numbers.__getitem__, routed.ids))
-        part.actors += len(batch.actors)
 
-    # --- what `loops: erase` would free (apv.md section 3) ---
+class Counts:
+    """Decisions counted by their numbers, with the first few actors of each."""
 
-    def _what_if(self, tally: Tally, batch: Batch, routed: Routed) -> None:
-        """Route strands that replay decided once more, with their loops erased."""
-        stranded = {
-            n
-            for n in routed.counts
-            if routed.decisions[n].outcome == "strand"
-            and routed.decisions[n].reason in BY_LANDING
-            and routed.decisions[n].landings
-            and not routed.decisions[n].rule
-        }
-        if not stranded or self.router.erase or not self.loops():
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+        self.samples: dict[int, list[tuple[int, str]]] = {}
+        self.freed: Counter[tuple[int, tuple[str, ...]]] = Counter()
+
+    def add(self, batch: Batch, routed: Routed, offset: int) -> None:
+        for number, n in routed.counts.items():
+            self.counts[number] += n
+            sample = self.samples.setdefault(number, [])
+            at = -1
+            for _ in range(min(n, SAMPLE - len(sample))):
+                at = routed.ids.index(number, at + 1)
+                sample.append((offset + at, str(batch.ids[at])))
+
+
+class WhatIf:
+    """How many strands `loops: erase` would free, and what they would then never meet (section 3)."""
+
+    def __init__(self, deployment: Deployment, symbols: Symbols):
+        self.deployment = deployment
+        self.symbols = symbols
+        self.erased: Router | None = None
+        self.useless = any(lane.migration.erase_loops for lane in deployment.lanes)
+        self.asked = False
+        self.never_met: dict[tuple[Decision, Decision], tuple[str, ...]] = {}
+
+    def count(self, batch: Batch, routed: Routed, router: Router, count: Counts) -> None:
+        """Route the batch's strands that replay decided once more, with their loops erased."""
+        stranded = {n for n in routed.counts if _by_replay(routed.decisions[n])}
+        if not stranded or self.useless:
             return
-        if self._erased is None:
+        if self.erased is None:
+            if not any(graph.has_loop() for graph in self.deployment.source_graphs):
+                self.useless = True
+                return
             erased = Deployment(self.deployment.sources, self.deployment.target, erase_loops=True)
-            self._erased = Router(erased, self.symbols)
-        which = [i for i, n in enumerate(routed.ids) if n in stranded and batch.actors[i].history]
-        freed = self._erased.route([batch.actors[i] for i in which], batch.plain)
-        skipped: dict[tuple[int, int], tuple[str, ...]] = {}
-        for i, n in zip(which, freed.ids, strict=True):
-            if freed.decisions[n].outcome == "migrate":
-                before = routed.ids[i]
-                if (before, n) not in skipped:
-                    skipped[(before, n)] = self._never_met(routed.decisions[before], freed.decisions[n])
-                tally.freed(routed.decisions[before], skipped[(before, n)])
+            self.erased = Router(erased, self.symbols)
+        which = [i for i, n in enumerate(routed.ids) if n in stranded]
+        freed = self.erased.route([batch.actors[i] for i in which], batch.plain)
+        moving = {n for n in freed.counts if freed.decisions[n].outcome == "migrate"}
+        if not moving:
+            return
+        pairs = Counter((routed.ids[i], n) for i, n in zip(which, freed.ids, strict=True) if n in moving)
+        for (before, after), n in pairs.items():
+            states = self._states(routed.decisions[before], freed.decisions[after])
+            count.freed[(before, states)] += n
 
-    def loops(self) -> bool:
-        """Can any source come back to a configuration it left?"""
-        if self._loops is None:
-            self._loops = any(graph.has_loop() for graph in self.deployment.source_graphs)
-        return self._loops
-
-    def _never_met(self, kept: Decision, erased: Decision) -> tuple[str, ...]:
+    def _states(self, kept: Decision, erased: Decision) -> tuple[str, ...]:
         """The target states that the whole trace leads to and the erased one leaves out, and whether
         they still lie ahead."""
-        target, graph = self.deployment.target, self.deployment.target_graph
-        placed = configuration_of(target, erased.target.value) if erased.target else None
-        if placed is None:
-            return ()
-        ahead = graph.ahead(placed)
-        found: dict[str, None] = {}
-        for landing in kept.landings:
-            configuration = configuration_of(target, landing.value) or 0
-            for leaf in leaves(target, configuration & ~placed):
-                later = ahead is not None and ahead >> leaf.index & 1
-                found[f"{leaf.name} ({'on every way ahead' if later else 'not on every way ahead'})"] = None
-        return tuple(found)
+        key = (kept, erased)
+        if key not in self.never_met:
+            target, graph = self.deployment.target, self.deployment.target_graph
+            placed = configuration_of(target, erased.target.value) if erased.target else None
+            ahead = graph.ahead(placed or 0) if placed else None
+            found: dict[str, None] = {}
+            for landing in kept.landings:
+                configuration = configuration_of(target, landing.value) or 0
+                for leaf in leaves(target, configuration & ~(placed or 0)):
+                    later = ahead is not None and ahead >> leaf.index & 1
+                    found[f"{leaf.name} ({'on every way ahead' if later else 'not on every way ahead'})"] = None
+            self.never_met[key] = tuple(found)
+        return self.never_met[key]
 
 
-def _sample(batch: Batch, ids: array[int], number: int, offset: int) -> list[tuple[int, str]]:
-    found: list[tuple[int, str]] = []
-    at = -1
-    try:
-        while len(found) < SAMPLE:
-            at = ids.index(number, at + 1)
-            found.append((offset + at, str(batch.ids[at])))
-    except ValueError:
-        pass
-    return found
+def _by_replay(decision: Decision) -> bool:
+    """Did this actor strand for where its history lands?"""
+    strands = decision.outcome == "strand" and decision.reason in BY_LANDING
+    return strands and bool(decision.landings) and not decision.rule
 
 
 # --- processes -----------------------------------------------------------------------------------------
@@ -197,29 +235,28 @@ def _begin(task: Task) -> None:
     _worker = Worker(task)
 
 
-def _do(share: Range | Block) -> Part:
+def _do(share: Range | Block) -> list[Part]:
     assert _worker is not None
-    return _worker.of_range(share) if isinstance(share, Range) else _worker.of_block(share)
+    return list(_worker.of_range(share) if isinstance(share, Range) else _worker.of_blocks([share]))
 
 
 def parts(task: Task, jobs: int) -> Iterator[Part]:
     """The whole input, decided part by part, in order."""
     if jobs <= 1:
-        worker = Worker(task)
-        yield from map(worker.of_block, blocks(task.actors))
+        yield from Worker(task).of_blocks(blocks(task.actors))
         return
     shares: Iterable[Range | Block] = plan_ranges(task.actors) or blocks(task.actors)
     # Forked: the id hashes of all processes then use the same key.
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(jobs, mp_context=fork, initializer=_begin, initargs=(task,)) as pool:
-        waiting: deque[Future[Part]] = deque()
+        waiting: deque[Future[list[Part]]] = deque()
         try:
             for share in shares:
                 waiting.append(pool.submit(_do, share))
                 if len(waiting) > 2 * jobs:
-                    yield waiting.popleft().result()
+                    yield from waiting.popleft().result()
             while waiting:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
@@ -286,8 +323,8 @@ class _Ids:
         self.path = path
         self.seen = repeats.Seen()
         self.names = repeats.Names() if path == "-" else None  # what cannot be read a second time
-        self.decisions: list[Decision] = []
-        self.numbers: dict[Decision, int] = {}
+        self.decisions: dict[int, Decision] = {}
+        self.origins: dict[tuple[int, int], int] = {}
 
     def close(self) -> None:
         self.seen.close()
@@ -295,14 +332,9 @@ class _Ids:
             self.names.close()
 
     def add(self, part: Part, actors: int, lines: int) -> None:
-        for decision in part.decisions:
-            if decision not in self.numbers:
-                self.numbers[decision] = len(self.decisions)
-                self.decisions.append(decision)
-        numbers = [self.numbers[d] for d in part.decisions]
-        same = numbers == list(range(len(numbers)))
-        decided = part.decided if same else array("I", map(numbers.__getitem__, part.decided))
-        self.seen.add(part.ids, decided)
+        base = self.origins.setdefault(part.origin, len(self.origins)) << 16
+        self.decisions.update((base + number, d) for number, d in part.decisions.items())
+        self.seen.add(part.ids, part.decided if not base else array("I", [base + n for n in part.decided]))
         if self.names is not None:
             self.names.add(actors, part.names, [line + lines for line in part.places])
 

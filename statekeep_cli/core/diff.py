@@ -148,9 +148,10 @@ class _Judge:
         self.histories = histories
         self.lane = histories.lane
         self.source = self.lane.source
+        self.classes = {} if histories.bound else histories.by_configuration()
         self.proofs: dict[int, dict[Pair, None]] = {}
         self.proof_bound = histories.bound
-        if not histories.bound:
+        if not histories.bound or histories.places_repeat:
             reach = deployment.reach(self.lane.index)
             self.proof_bound = reach.bound
             for r in reach.came:
@@ -159,10 +160,10 @@ class _Judge:
     def states(self) -> Iterator[StateVerdict]:
         """Reachable configurations, shortest histories first, then leaves that none reaches."""
         seen = 0
-        for configuration, classes in self.histories.by_configuration().items():
+        for configuration in self.classes or self.proofs or self.histories.by_configuration():
             seen |= configuration
-            yield self.verdict(configuration, classes)
-        if self.histories.bound:
+            yield self.verdict(configuration, self.classes.get(configuration, ()))
+        if self.proof_bound:
             return
         for node in self.source.nodes:
             if node.is_leaf and not seen >> node.index & 1:
@@ -185,7 +186,7 @@ class _Judge:
             without = self.without_history(configuration, schemas)
             alone = alone or without
             here: dict[Fate, Ending] = {}
-            if classes and not self.histories.bound:
+            if classes:
                 for decision, example in self.with_history(configuration, classes, schemas):
                     _note(here, Ending(decision, example, context))
             else:

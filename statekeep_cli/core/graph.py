@@ -25,6 +25,7 @@ class Graph:
         self._finals: dict[int, bool | None] = {}
         self._starts = [o.state for o in initial_outcomes(d)[0]]
         self._passed: dict[int, int] | None = None
+        self._ahead: dict[int, int | None] = {}
 
     def successors(self, state: State) -> tuple[State, ...]:
         found = self._edges.get(state)
@@ -136,6 +137,11 @@ class Graph:
 
     def ahead(self, configuration: int) -> int | None:
         """The nodes on every way from here to a final state; None past the bound or without a way."""
+        if configuration not in self._ahead:
+            self._ahead[configuration] = self._must_meet(configuration)
+        return self._ahead[configuration]
+
+    def _must_meet(self, configuration: int) -> int | None:
         states, partial = self.explore([State(configuration)])
         if partial:
             return None

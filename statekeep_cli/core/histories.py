@@ -9,6 +9,7 @@ from dataclasses import replace
 from statekeep_cli.core.replay import Event, Lane, Reading, TooWide
 
 MAX_HISTORIES = 10_000  # classes of histories of one source
+WIDTH = 4  # readings that a class may hold on average
 
 Class = frozenset[Reading]
 
@@ -17,8 +18,8 @@ class Histories:
     """Classes of histories: sets of readings that share the source state, the facts and what loops compare.
 
     A class is what a log with states can tell apart: guards that lead to one source state leave several
-    readings in it. Found breadth first, so that examples are shortest. `bound` is the limit at which the
-    search stopped, or 0 where it is complete; `on_class` is told the number of classes now and then.
+    readings in it. Found breadth first, so that examples are shortest. `bound` is the number of classes at
+    which the search stopped, or 0 where it is complete; `on_class` is told their number now and then.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Histories:
             self.came[found] = None
         events = [(event, Event(event)) for event in lane.events(lane.index)]
         pending = deque(self.came)
+        readings = sum(map(len, pending))
         while pending:
             here = pending.popleft()
             if on_class is not None:
@@ -43,11 +45,18 @@ class Histories:
                     return
                 for found in _classes(after):
                     if found not in self.came:
-                        if len(self.came) >= limit:
-                            self.bound = limit
+                        readings += len(found)
+                        if len(self.came) >= limit or readings > WIDTH * limit:
+                            self.bound = len(self.came)
                             return
                         self.came[found] = (here, event)
                         pending.append(found)
+
+    @property
+    def places_repeat(self) -> bool:
+        """Do facts or loops make the classes many, rather than the places? Then a proof is much smaller."""
+        places = {(r.source, r.pair) for found in self.came for r in found}
+        return 4 * len(places) < len(self.came)
 
     def by_configuration(self) -> dict[int, list[Class]]:
         """The classes, by the source's configuration."""

@@ -132,11 +132,11 @@ class Tally:
         group.detail = min(group.detail, (ordinal, decision.detail))
         return group
 
-    def freed(self, decision: Decision, states: Sequence[str]) -> None:
-        """One of the actors with this decision would migrate under `loops: erase`, never meeting
-        these target states behind it."""
+    def freed(self, decision: Decision, count: int, states: Sequence[str]) -> None:
+        """Some of the actors with this decision would migrate under `loops: erase`, without having
+        passed these target states."""
         group = self.groups[group_key(decision)]
-        group.freed += 1
+        group.freed += count
         group.skipped_states.update(dict.fromkeys(states))
 
     def remove(self, decision: Decision, count: int) -> None:
@@ -147,10 +147,6 @@ class Tally:
             group.landings[landing] -= count
         for hazard in decision.hazards:
             group.hazards[hazard] -= count
-
-    def wants_sample(self, decision: Decision) -> bool:
-        group = self.groups.get(group_key(decision))
-        return group is None or len(group.sample) < SAMPLE
 
     def merge(self, other: Tally, offset: int = 0) -> None:
         """Add another tally, whose ordinals count from `offset` in this one's."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from sys import byteorder
 from typing import Any
 
 from statekeep_cli._native import ffi, lib
@@ -27,6 +29,8 @@ from statekeep_cli.core.trace import Item as RecordedItem
 PENDING: int = lib.SK_PENDING
 OPEN: int = lib.SK_OPEN
 SPLIT: int = lib.SK_SPLIT
+# Looked up once: a single actor's call is short enough for the difference to show.
+route_one, from_buffer = lib.sk_route_one, ffi.from_buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,7 @@ class _Tables:
         self.cuts: list[tuple[int, str]] = [(-1, "")]  # 0: none
         self.cut_ids: dict[tuple[int, str], int] = {}
         self.heads = 0
+        self.one = ffi.new("uint32_t *")
         self._a = ffi.new("uint32_t *")
         self._b = ffi.new("uint32_t *")
 
@@ -399,6 +404,7 @@ class Router:
             self.symbols.code(name)
         self.dense = len(self.symbols) + 16
         self.flushes = 0
+        self.generation = 0  # how often decisions were numbered afresh
         self.decisions: list[Decision] = []
         self._decision_ids: dict[Decision, int] = {}
         self.opened: list[Decision | Opened] = []
@@ -406,11 +412,18 @@ class Router:
         self._heads_of_records: dict[Any, int] = {}
         self._items: dict[int, Item | None] = {}
         self._recorded: dict[tuple[str | None, bytes], int] = {}
+        self._types: dict[str, int] = {}
         self._open_traces: dict[tuple[int, bytes], int] = {}
-        self._generation = self.symbols.generation
+        self._symbols_of = self.symbols.generation
         self._look_closer = any(
             self.intake.contexts.needed_by(lane.migration) for lane in deployment.lanes
         )
+        # What every batch needs, made once.
+        self._counts = array("Q", [0]) * limits.decisions
+        self._misses = ffi.new("sk_miss[]", limits.misses)
+        self._batch, self._result = ffi.new("sk_batch *"), ffi.new("sk_result *")
+        self._batch.count_room = limits.decisions
+        self._batch.misses, self._batch.miss_room = self._misses, limits.misses
         self.tables = _Tables(self, limits, self.dense)
 
     # numbers
@@ -438,22 +451,29 @@ class Router:
     def _code(self, recorded: Any) -> int:
         """The symbol of one trace item that is more than an event type."""
         if isinstance(recorded, str):
-            return self.symbols.code(recorded)
+            found = self._types[recorded] = self.symbols.code(recorded)
+            return found
+        if not isinstance(recorded, RecordedItem):  # an event whose type is a letter
+            return int.from_bytes(recorded.type, byteorder)
         if recorded.type in ("migrated", "manual"):
             return self.symbols.code(item_of(recorded))
         key = (recorded.type, bytes(recorded.state))
-        found = self._recorded.get(key)
-        if found is None:
+        known = self._recorded.get(key)
+        if known is None:
             item = item_of(recorded)
             plain = isinstance(item, Event) and not item.state and item.type is not None
-            found = self.symbols.code(recorded.type if item is None or plain else item)
-            self._recorded[key] = found
-        return found
+            known = self._recorded[key] = self.symbols.code(recorded.type if item is None or plain else item)
+        return known
 
     def trace(self, history: Sequence[Any], plain: bool = False) -> bytes:
-        """A trace as symbols, 32 bits each, in native order."""
+        """A trace as symbols, 32 bits each, in native order; `plain` as for `route`."""
         if plain:
             return b"".join([item.type for item in history])
+        if history and type(history[0]) is str:
+            try:
+                return array("I", [self._types[item] for item in history]).tobytes()
+            except (KeyError, TypeError):
+                pass  # a type not met before, or items among the strings
         return array("I", [self._code(item) for item in history]).tobytes()
 
     # heads
@@ -509,6 +529,28 @@ class Router:
             heads = array("I", [self.head(a) for a in actors])
         return self._route(traces, heads, lambda i: actors[i])
 
+    def route_one(self, actor: Actor[Any, Any]) -> Decision:
+        """Decide a single actor, without the cost of setting up a batch."""
+        if max(len(self.decisions), len(self.opened)) + 1 >= min(self.limits.decisions, self.limits.heads):
+            self._make_room(1)
+        history = actor.history or ()
+        try:
+            trace, plain = array("I", [self._types[item] for item in history]).tobytes(), True
+        except (KeyError, TypeError):
+            trace, plain = self.trace(history), False
+        return self.decide_trace(trace, self.head(actor, plain), actor)
+
+    def decide_trace(self, trace: bytes, head: int, actor: Actor[Any, Any]) -> Decision:
+        """One native call for an actor that is encoded already (`trace` and `head` of this router)."""
+        tables = self.tables
+        if head < tables.heads:
+            symbols = from_buffer("uint32_t[]", trace)
+            route_one(tables.native, tables.scratch, symbols, len(trace) >> 2, head, tables.one)
+            number: int = tables.one[0]
+            if number < OPEN:
+                return self.decisions[number]
+        return self._route([trace], array("I", [head]), lambda _: actor)[0]
+
     def _plain_heads(self, actors: Sequence[Actor[Any, Any]]) -> array[int]:
         """`head` for a whole batch of actors without snapshots, origins and markers."""
         keys = [(a.definition, a.version, a.status, bytes(a.state), a.history is None) for a in actors]
@@ -520,14 +562,15 @@ class Router:
         return array("I", heads)
 
     def _make_room(self, actors: int) -> None:
-        fresh = self.symbols.generation != self._generation
+        fresh = self.symbols.generation != self._symbols_of
         crowded = max(len(self.decisions), len(self.opened)) + actors >= min(self.limits.decisions, self.limits.heads)
         if not (fresh or crowded):
             return
-        self._generation = self.symbols.generation
+        self._symbols_of = self.symbols.generation
+        self.generation += 1
         self.decisions, self._decision_ids = [], {}
         self.opened, self._head_ids, self._heads_of_records = [], {}, {}
-        self._items, self._recorded, self._open_traces = {}, {}, {}
+        self._items, self._recorded, self._types, self._open_traces = {}, {}, {}, {}
         for name in event_names(self.deployment):
             self.symbols.code(name)
         self.flush()
@@ -542,21 +585,20 @@ class Router:
     def _route(self, traces: list[bytes], heads: array[int], actor: Callable[[int], Actor[Any, Any]]) -> Routed:
         n = len(traces)
         symbols = b"".join(traces)
-        lengths = array("Q", [0, *(len(t) >> 2 for t in traces)])
-        for i in range(n):
-            lengths[i + 1] += lengths[i]
+        lengths = array("Q", accumulate((len(t) >> 2 for t in traces), initial=0))
         ids = array("I", [PENDING]) * n
-        counts = array("Q", [0]) * self.limits.decisions
-        misses = ffi.new("sk_miss[]", self.limits.misses)
-        batch = ffi.new("sk_batch *")
+        counts = self._counts
+        batch, result = self._batch, self._result
         batch.actors, batch.symbol_count = n, len(symbols) >> 2
-        batch.symbols = ffi.cast("const uint32_t *", ffi.from_buffer(symbols))
-        batch.offsets = ffi.cast("const uint64_t *", ffi.from_buffer(lengths))
-        batch.heads = ffi.cast("const uint32_t *", ffi.from_buffer(heads))
-        batch.decisions = ffi.cast("uint32_t *", ffi.from_buffer(ids))
-        batch.counts, batch.count_room = ffi.cast("uint64_t *", ffi.from_buffer(counts)), len(counts)
-        batch.misses, batch.miss_room = misses, self.limits.misses
-        result = ffi.new("sk_result *")
+        held = [
+            from_buffer("uint32_t[]", symbols),
+            from_buffer("uint64_t[]", lengths),
+            from_buffer("uint32_t[]", heads),
+            from_buffer("uint32_t[]", ids),
+            from_buffer("uint64_t[]", counts),
+        ]
+        batch.symbols, batch.offsets, batch.heads, batch.decisions, batch.counts = held
+        misses = self._misses
         while True:
             self._attempt(self.tables.add_heads)
             if lib.sk_route(self.tables.native, self.tables.scratch, batch, result) != lib.SK_OK:
@@ -576,7 +618,11 @@ class Router:
                 if ids[i] == OPEN:
                     ids[i] = self._by_general_form(traces[i], heads[i], actor(i))
                     counts[ids[i]] += 1
-        return Routed(ids, {d: counts[d] for d in range(len(self.decisions)) if counts[d]}, self.decisions)
+        totals = {}
+        for number in range(len(self.decisions)):
+            if counts[number]:
+                totals[number], counts[number] = counts[number], 0
+        return Routed(ids, totals, self.decisions)
 
     def _attempt(self, fill: Callable[[], None]) -> None:
         try:

@@ -17,8 +17,8 @@ from statekeep_cli.core.apv import Deployment
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.model import Path, canonical, join_path
 from statekeep_cli.core.placement import Placed, mapped, with_route
-from statekeep_cli.core.record import Intake, Opened
-from statekeep_cli.core.replay import Event
+from statekeep_cli.core.record import Opened
+from statekeep_cli.core.replay import Event, Reading
 from statekeep_cli.core.semantics import leaves
 from statekeep_cli.core.suggest_places import Spot, written
 
@@ -26,6 +26,7 @@ MAX_EVENTS = 60  # tried as anchors
 MAX_STATES = 60
 MAX_SINCE = 12  # events whose pairs are tried as `since`
 MAX_LITERALS = 3  # of one predicate
+MAX_READINGS = 64  # of a trace; many anchors at once multiply them, and what is that open tells nobody apart
 
 Pattern = Mapping[str, Any]
 Literal = tuple[str, str]  # ("all" or "none", an anchor's name)
@@ -201,22 +202,23 @@ class RouteSearch:
         probe = Deployment(
             self.deployment.sources, replace(target, migration=block), erase_loops=self.deployment.erase_loops
         )
-        intake = Intake(probe)
         for decision, belongs in concerned:
             for opened in self.samples.get(decision, ()):
-                yield Witness(_facts(probe, intake, opened, anchors), belongs)
+                yield Witness(_facts(probe, opened, anchors), belongs)
 
 
-def _facts(probe: Deployment, intake: Intake, opened: Opened, names: Iterable[str]) -> dict[str, Truth]:
-    """What is known of one trace: None where it is not known, or readings disagree."""
-    case = opened.case
-    readings = () if case.trace == "none" else intake.ends(opened).readings
-    if not readings:
-        return dict.fromkeys(names)
-    anchors = probe.lanes[case.lane].anchors
-    found: dict[str, Truth] = {}
-    for name in names:
-        values = {anchors.holds(name, facts) for facts, _ in readings}
+def _facts(probe: Deployment, opened: Opened, names: Iterable[str]) -> dict[str, Truth]:
+    """What is known of one trace: None where it is not known, or its readings disagree."""
+    lane = probe.lanes[opened.case.lane]
+    readings: list[Reading] = [] if opened.begin is None else lane.start(opened.begin)
+    for item in opened.items:
+        readings = lane.advance(readings, item)
+        if len(readings) > MAX_READINGS:
+            return dict.fromkeys(names)
+    ends = probe.ends_of(lane.index, readings, opened.case.configuration)
+    found: dict[str, Truth] = dict.fromkeys(names)
+    for name in found if ends else ():
+        values = {lane.anchors.holds(name, facts) for facts, _ in ends}
         found[name] = values.pop() if len(values) == 1 else None
     return found
 
