@@ -40,6 +40,7 @@ def app() -> Any:
     from statekeep_cli.commands.explain import explain
     from statekeep_cli.commands.preview import preview
     from statekeep_cli.commands.schema import schema
+    from statekeep_cli.commands.suggest import suggest
 
     def show_version(wanted: bool) -> None:
         if wanted:
@@ -62,7 +63,7 @@ def app() -> Any:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     typer_app.callback()(root)
-    for command in (check, diff, preview, explain, schema):
+    for command in (check, diff, preview, explain, suggest, schema):
         typer_app.command()(command)
     return typer_app
 

@@ -67,11 +67,10 @@ class Gunzip:
         while True:
             stored = self._stored or self._read(BLOCK)
             if self._member.eof:
-                self._stored = stored = stored.lstrip(b"\x00") if stored else b""
-                if not stored and not (stored := self._read(BLOCK)):
+                while stored and not (stored := stored.lstrip(b"\x00")):
+                    stored = self._read(BLOCK)
+                if not stored:
                     return b""
-                if not stored.strip(b"\x00"):
-                    continue
                 self._member = zlib.decompressobj(wbits=31)
             elif not stored:
                 hint = "what was read so far is not the whole; copy or export it again"
