@@ -37,9 +37,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--actors", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--ten-times", action="store_true", help="also a file ten times as long (5 GB, minutes)")
+    parser.add_argument(
+        "--ten-times", action="store_true", help="also a file ten times as long (5 GB, minutes)"
+    )
     options = parser.parse_args()
-    print(f"{machine()}, Python {platform.python_version()}; {options.actors:,} actors, medians of {options.runs} runs")
+    print(f"{machine()}, Python {platform.python_version()}")
+    print(f"{options.actors:,} actors, medians of {options.runs} runs")
     folder = Path(tempfile.mkdtemp(prefix="statekeep-bench-"))
     rows: list[Row] = []
     try:

@@ -38,4 +38,6 @@ def table(rows: Sequence[Row]) -> str:
     head = ("what", "measured", "yardstick", "bar", "")
     body = [head, *((r.what, r.value, r.yardstick, r.bar, "" if r.met else "missed") for r in rows)]
     sizes = [max(len(line[i]) for line in body) for i in range(5)]
-    return "\n".join("  ".join(c.ljust(n) for c, n in zip(line, sizes, strict=True)).rstrip() for line in body)
+    return "\n".join(
+        "  ".join(c.ljust(n) for c, n in zip(line, sizes, strict=True)).rstrip() for line in body
+    )

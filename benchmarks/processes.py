@@ -71,7 +71,8 @@ def start(runs: int) -> list[Row]:
 def preview(folder: Path, runs: int) -> list[Row]:
     """A preview of the whole file against decoding it, in turn; and the preview's memory."""
     ratios, rates, peaks = [], [], []
-    actors = sum(1 for _ in open(folder / "actors.jsonl", "rb"))
+    with open(folder / "actors.jsonl", "rb") as file:
+        actors = sum(1 for _ in file)
     yardstick = [sys.executable, "-m", "benchmarks.processes", str(folder / "actors.jsonl")]
     for _ in range(runs):
         decoding, _ = run(yardstick)
@@ -94,7 +95,9 @@ def preview(folder: Path, runs: int) -> list[Row]:
 
 def jobs(folder: Path, runs: int) -> list[Row]:
     """Two processes against one."""
-    ratio = median([run(previewing(folder))[0] / run(previewing(folder, "--jobs", "2"))[0] for _ in range(runs)])
+    ratio = median(
+        [run(previewing(folder))[0] / run(previewing(folder, "--jobs", "2"))[0] for _ in range(runs)]
+    )
     return [Row("preview --jobs 2", f"{ratio:.2f} times as fast", "--jobs 1", "1.60 times", ratio >= 1.6)]
 
 

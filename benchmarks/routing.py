@@ -119,7 +119,7 @@ def single(folder: Path, calls: int = 50_000) -> list[Row]:
         (routed_by.trace(a.history or (), batch.plain), routed_by.head(a, batch.plain), a)
         for a in batch.actors[:1000]
     ]
-    named = [a for a in plain.actors[:1000]]
+    named = list(plain.actors[:1000])
 
     def spread(call: Any, items: list[Any]) -> list[int]:
         clock, times = time.perf_counter_ns, []

@@ -18,27 +18,28 @@ from functools import partial
 from typing import Any
 
 from statekeep_cli.core.apv import Deployment
+from statekeep_cli.core.configuration import configuration_of, leaves
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.model import Definition
 from statekeep_cli.core.report import BY_LANDING, SAMPLE, Tally, Unreadable
 from statekeep_cli.core.router import Routed, Router, find_repeats, partition
-from statekeep_cli.core.semantics import configuration_of, leaves
 from statekeep_cli.core.trace import Symbols
+from statekeep_cli.readers import records, repeats
 from statekeep_cli.readers.actors import (
     Complaints,
     Range,
     blocks,
-    identify as actors_at,
     moved,
     no_actors,
     plan_ranges,
     read_range,
 )
+from statekeep_cli.readers.actors import (
+    identify as actors_at,
+)
 from statekeep_cli.readers.history import History, Spool
-from statekeep_cli.readers import records, repeats
 from statekeep_cli.readers.records import Batch, Block, Records
 from statekeep_cli.render.jsonl import Lines
-
 
 PART = 1 << 15  # actors after which a part is handed on
 
@@ -214,7 +215,9 @@ class WhatIf:
                 configuration = configuration_of(target, landing.value) or 0
                 for leaf in leaves(target, configuration & ~(placed or 0)):
                     later = ahead is not None and ahead >> leaf.index & 1
-                    found[f"{leaf.name} ({'on every way ahead' if later else 'not on every way ahead'})"] = None
+                    found[f"{leaf.name} ({'on every way ahead' if later else 'not on every way ahead'})"] = (
+                        None
+                    )
             self.never_met[key] = tuple(found)
         return self.never_met[key]
 

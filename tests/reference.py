@@ -16,9 +16,12 @@ from typing import Any, NamedTuple
 
 import jsonschema_rs
 
+from statekeep_cli.core import configuration as conf
+from statekeep_cli.core import outcomes as stepping
 from statekeep_cli.core import semantics
 from statekeep_cli.core.model import Definition, Guard, Path, StateNode, canonical, split_path
-from statekeep_cli.core.semantics import Outcome, State
+from statekeep_cli.core.outcomes import Outcome
+from statekeep_cli.core.semantics import State
 
 BOUND = 2_000  # readings followed without a history; past it nothing is claimed
 SHOWS_NOTHING = ("xstate.init", "xstate.done.state.")  # part of a macrostep, no items of their own
@@ -387,8 +390,8 @@ class Reference:
         """The one target node a mapping value names: a path, or a state value with a single leaf."""
         if isinstance(value, str):
             return self.target.node(value)
-        configuration = semantics.configuration_of(self.target, value)
-        leaves = semantics.leaves(self.target, configuration) if configuration else []
+        configuration = conf.configuration_of(self.target, value)
+        leaves = conf.leaves(self.target, configuration) if configuration else []
         return leaves[0] if len(leaves) == 1 else None
 
     def remainder(self, d: Definition, node: StateNode, key: Path, to: StateNode) -> int | None:
@@ -488,7 +491,7 @@ class Reference:
         if before == side.state and self.is_unchanged(d):  # law 7: one machine, one state, one event
             return {replace(side, state=outcome.state)}
         name = self.translated(d, event)
-        outcomes, errors = semantics.outcomes(self.target, side.state, name, self.known(d, outcome.guards))
+        outcomes, errors = stepping.outcomes(self.target, side.state, name, self.known(d, outcome.guards))
         stuck = replace(side, stuck=event)
         found = {stuck} if errors else set()
         for there in outcomes:
@@ -540,16 +543,16 @@ class Reference:
     def starts(self, d: Definition) -> list[Reading]:
         """Both definitions in their initial configurations."""
         found = []
-        for first in semantics.initial_outcomes(d)[0]:
+        for first in stepping.initial_outcomes(d)[0]:
             letters = [Letter("configuration", None, False, frozenset(), paths(d, first.state.configuration))]
-            for there in semantics.initial_outcomes(self.target, self.known(d, first.guards))[0]:
+            for there in stepping.initial_outcomes(self.target, self.known(d, first.guards))[0]:
                 r = Reading(d, first.state, Side(there.state))
                 found.append(self.moved(r, d, first.state, r.side, letters))
         return found
 
     def origin(self, origin: Mapping[str, Any]) -> list[Reading]:
         d = self.find(origin.get("definition"), origin.get("version"), [*self.near(self.source), self.target])
-        configuration = None if d is None else semantics.configuration_of(d, origin["state"])
+        configuration = None if d is None else conf.configuration_of(d, origin["state"])
         if d is None or configuration is None:
             return []
         letters = [Letter("configuration", None, False, frozenset(), paths(d, configuration))]
@@ -563,11 +566,11 @@ class Reference:
     def step(self, r: Reading, event: str, recorded: Any = None) -> list[Reading]:
         """One event from one reading, along every source outcome that agrees with a recorded state."""
         d, found = r.definition, []
-        wanted = None if recorded is None else semantics.configuration_of(d, recorded)
+        wanted = None if recorded is None else conf.configuration_of(d, recorded)
         if recorded is not None and wanted is None:
             return []
         before = paths(d, r.source.configuration)
-        for outcome in semantics.outcomes(d, r.source, event)[0]:
+        for outcome in stepping.outcomes(d, r.source, event)[0]:
             after = outcome.state.configuration
             if wanted is not None and after != wanted:
                 continue
@@ -576,7 +579,9 @@ class Reference:
                 Letter("event", event, handled, before, before),
                 Letter("configuration", event, handled, before, paths(d, after)),
             ]
-            for side in self.target_sides(r.side, d, r.source, event, outcome, after != r.source.configuration):
+            for side in self.target_sides(
+                r.side, d, r.source, event, outcome, after != r.source.configuration
+            ):
                 found.append(self.moved(r, d, outcome.state, side, letters))
         return found
 
@@ -586,7 +591,7 @@ class Reference:
         if item["type"] == "migrated":
             old, new = item["from"], item["to"]
             left = self.find(old.get("definition"), old.get("version"), [*self.near(d), self.target])
-            if left is not d or semantics.configuration_of(d, old["state"]) != r.source.configuration:
+            if left is not d or conf.configuration_of(d, old["state"]) != r.source.configuration:
                 return []
             found = self.find(new.get("definition"), new.get("version"), [*self.near(d), self.target])
             if found is None:
@@ -595,7 +600,7 @@ class Reference:
             d, state = found, new["state"]
         else:
             state = item["to"]
-        configuration = semantics.configuration_of(d, state)
+        configuration = conf.configuration_of(d, state)
         if configuration is None:
             return []
         before = paths(r.definition, r.source.configuration)
@@ -708,7 +713,7 @@ class Reference:
             for c in missing:  # what is entered by default is complete, so one look is enough
                 by_default |= semantics.default_entry(self.target, self.target.nodes[c])
         nodes |= by_default
-        assert semantics.is_legal(self.target, nodes)
+        assert conf.is_legal(self.target, nodes)
         return nodes, by_default
 
     def identity(self, d: Definition, c: int) -> tuple[int, int]:
@@ -723,7 +728,7 @@ class Reference:
         """`mapped(c)`. Raises Strand with the reason."""
         nodes = by_default = 0
         keys = []
-        for leaf in semantics.leaves(d, c):
+        for leaf in conf.leaves(d, c):
             key = self.key_for(leaf.path)
             if key is None:
                 more, opened = self.kept(d, leaf)
@@ -737,7 +742,7 @@ class Reference:
     def claim(self, d: Definition, leaf: StateNode, key: Path, value: Any) -> tuple[int, int]:
         """What one active leaf claims through a mapping key."""
         if key == leaf.path and not isinstance(value, str):
-            literal = semantics.configuration_of(self.target, value)
+            literal = conf.configuration_of(self.target, value)
             assert literal is not None, "a mapping value that is no legal configuration"
             return literal, 0
         to = self.named(value)
@@ -799,14 +804,14 @@ class Reference:
         state = None
         if ruling.outcome == "migrate":
             assert ruling.placed is not None
-            state = semantics.state_value(self.target, ruling.placed)
+            state = conf.state_value(self.target, ruling.placed)
             hazards = self.hazards(ruling)
         return {
             "outcome": ruling.outcome,
             "reason": ruling.reason,
             "rule": ruling.rule,
             "state": state,
-            "landings": {(canonical(semantics.state_value(self.target, c)), e) for c, e in self.landings},
+            "landings": {(canonical(conf.state_value(self.target, c)), e) for c, e in self.landings},
             "hazards": hazards,
             "anchors": sorted(
                 n
@@ -833,10 +838,10 @@ class Reference:
             return Ruling("skip", "other_definition")
         if self.source is None:
             return Ruling("strand", "version_unknown")
-        current = semantics.configuration_of(self.source, self.stored("state", "value"))
+        current = conf.configuration_of(self.source, self.stored("state", "value"))
         if current is None:
             return Ruling("strand", "snapshot_invalid")
-        if semantics.is_done(self.source, current):
+        if conf.is_done(self.source, current):
             return Ruling("skip", "done")
         self.current = current
         self.read_history()
@@ -884,7 +889,7 @@ class Reference:
                 return Ruling("strand", "declared", "route")
             self.route = (at.path, route["to"])
             return self.placed_by_name("route")
-        if any(self.key_for(leaf.path) for leaf in semantics.leaves(self.source, self.current)):
+        if any(self.key_for(leaf.path) for leaf in conf.leaves(self.source, self.current)):
             return self.placed_by_name("mapping")
         return None
 
@@ -1036,9 +1041,9 @@ class Reference:
             for timer in n.timers:
                 if timer.targeted and not any(timer.delay == x.delay for m in before for x in m.timers):
                     found.add(("timer_not_armed", n.name))
-            complete = n.kind in ("compound", "parallel") and semantics.is_in_final_state(t, n, c)
+            complete = n.kind in ("compound", "parallel") and conf.is_in_final_state(t, n, c)
             was_complete = any(
-                m.kind in ("compound", "parallel") and semantics.is_in_final_state(d, m, self.current)
+                m.kind in ("compound", "parallel") and conf.is_in_final_state(d, m, self.current)
                 for m in before
             )
             if complete and not was_complete and f"xstate.done.state.{n.id}" in n.transitions:
@@ -1051,7 +1056,7 @@ class Reference:
             found |= {("target_unstable", t.nodes[i].name) for i in self.unstable(c)}
         if ruling.rule in ("route", "mapping"):
             found |= {("gate_skipped", t.nodes[i].name) for i in self.skipped_gates(c)}
-        everywhere = [n.name for n in semantics.leaves(t, c)]
+        everywhere = [n.name for n in conf.leaves(t, c)]
         if reaches_final(d, self.current) is True and reaches_final(t, c) is False:
             found |= {("dead_end", name) for name in everywhere}
         if (
@@ -1081,7 +1086,7 @@ class Reference:
     def unstable(self, c: int) -> list[int]:
         """The nodes whose `always` leaves *c* whatever the guards say; none where some answer stays."""
         t = self.target
-        if semantics.is_done(t, c):
+        if conf.is_done(t, c):
             return []
         guards = sorted(
             {x.guard for n in t.nodes_in(c) for x in n.always if x.guard is not None},
@@ -1148,13 +1153,13 @@ def explored(d: Definition, starts: list[State]) -> Iterator[State]:
         seen.add(state)
         yield state
         for event in events:
-            pending.extend(o.state for o in semantics.outcomes(d, state, event)[0])
+            pending.extend(o.state for o in stepping.outcomes(d, state, event)[0])
 
 
 def reaches_final(d: Definition, configuration: int) -> bool | None:
     """Can a final state of the machine be reached from here? None past the bound."""
     for n, state in enumerate(explored(d, [State(configuration)])):
-        if semantics.is_done(d, state.configuration):
+        if conf.is_done(d, state.configuration):
             return True
         if n == BOUND:
             return None
@@ -1164,7 +1169,7 @@ def reaches_final(d: Definition, configuration: int) -> bool | None:
 def reachable_without(d: Definition, configuration: int, avoid: int | None) -> bool:
     """Is there a way from the start to a configuration on which `avoid` is never active?"""
     seen: set[State] = set()
-    pending = [o.state for o in semantics.initial_outcomes(d)[0]]
+    pending = [o.state for o in stepping.initial_outcomes(d)[0]]
     events = alphabet(d)
     for state in pending:
         if state in seen or (avoid is not None and state.configuration >> avoid & 1):
@@ -1173,7 +1178,7 @@ def reachable_without(d: Definition, configuration: int, avoid: int | None) -> b
         if state.configuration == configuration:
             return True
         for event in events:
-            pending.extend(o.state for o in semantics.outcomes(d, state, event)[0])
+            pending.extend(o.state for o in stepping.outcomes(d, state, event)[0])
     return False
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from statekeep_cli.core import configuration as conf
+from statekeep_cli.core import outcomes as stepping
 from statekeep_cli.core import semantics
 from statekeep_cli.core.model import Definition, build, join_path
 from statekeep_cli.core.semantics import State
@@ -508,16 +510,16 @@ def stepped(c: Chooser, d: Definition, state: State, picky: bool) -> tuple[str, 
         ]
         events = active or events
     event = c.pick(events)
-    outcomes = semantics.outcomes(d, state, event)[0]
+    outcomes = stepping.outcomes(d, state, event)[0]
     return event, (c.pick(outcomes).state if outcomes else state)
 
 
 def recorded(c: Chooser, d: Definition, configuration: int) -> Any:
     """A state value; now and then a single leaf as a dotted path."""
-    leaves = semantics.leaves(d, configuration)
+    leaves = conf.leaves(d, configuration)
     if len(leaves) == 1 and c.chance(10):
         return leaves[0].name
-    return semantics.state_value(d, configuration)
+    return conf.state_value(d, configuration)
 
 
 def some_configuration(c: Chooser, d: Definition) -> int:
@@ -531,13 +533,13 @@ def counterpart(old: Definition, new: Definition, configuration: int) -> int | N
     if None in nodes:
         return None
     found = sum(1 << n for n in nodes if n is not None)
-    return found if semantics.is_legal(new, found) else None
+    return found if conf.is_legal(new, found) else None
 
 
 def trace(c: Chooser, sources: list[Definition]) -> tuple[list[Any], list[tuple[int, Definition, State]]]:
     """Items, and after each of them (and before the first) where the source really was."""
     d = sources[0] if len(sources) > 1 and c.chance(40) else c.pick(sources)
-    starts = semantics.initial_outcomes(d)[0]
+    starts = stepping.initial_outcomes(d)[0]
     state = c.pick(starts).state
     mode = c.pick(["none", "none", "none", "all", "some", "states", "mixed"])
     items: list[Any] = []
@@ -550,18 +552,18 @@ def trace(c: Chooser, sources: list[Definition]) -> tuple[list[Any], list[tuple[
             items.append(
                 {
                     "type": "migrated",
-                    "from": {"version": d.version, "state": semantics.state_value(d, state.configuration)},
-                    "to": {"version": new.version, "state": semantics.state_value(new, there)},
+                    "from": {"version": d.version, "state": conf.state_value(d, state.configuration)},
+                    "to": {"version": new.version, "state": conf.state_value(new, there)},
                 }
             )
             d, state = new, State(there)
         elif c.chance(4):
             there = some_configuration(c, d)
-            items.append({"type": "manual", "to": semantics.state_value(d, there)})
+            items.append({"type": "manual", "to": conf.state_value(d, there)})
             state = State(there, state.history)
         else:
             event, after = stepped(c, d, state, picky=c.chance(88))
-            if semantics.is_done(d, after.configuration) and c.chance(85):
+            if conf.is_done(d, after.configuration) and c.chance(85):
                 continue  # a finished actor has little to tell
             state = after
             value = recorded(c, d, state.configuration)
@@ -590,12 +592,12 @@ def actor(c: Chooser, sources: list[Definition], number: int) -> Config:
         pass  # no history at all
     elif kind < 86:
         start, old, before = c.pick(stations)
-        record["origin"] = {"version": old.version, "state": semantics.state_value(old, before.configuration)}
+        record["origin"] = {"version": old.version, "state": conf.state_value(old, before.configuration)}
         record["history"] = items[start:]
     else:
         record["history"] = noisy(c, items, listened(d))
         if c.chance(40):
-            value = semantics.state_value(d, some_configuration(c, d))
+            value = conf.state_value(d, some_configuration(c, d))
     context = c.pick(
         [None, {}, {"amount": 1}, {"amount": 9}, {"amount": 9, "old": {"path": 1}}, {"kept": True}]
     )
@@ -761,7 +763,7 @@ class Migration:
         """Where a mapping or route leads: a path, or a whole state value."""
         node = self.c.pick(self.places)
         if self.c.chance(15):
-            return semantics.state_value(self.target, semantics.enter_by_default(self.target, node))
+            return conf.state_value(self.target, semantics.enter_by_default(self.target, node))
         return node.name
 
     def mapping(self) -> Config:

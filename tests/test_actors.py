@@ -236,6 +236,7 @@ def test_recorded_states_markers_origins_and_snapshots_are_not_plain(tmp_path: P
         {"history": [{"type": "A", "state": "x"}]},
         {"history": [{"state": "x"}]},
         {"history": [{"type": "manual", "to": "x"}]},
+        {"history": ["A", {"type": "manual", "to": "x"}]},
         {"history": [{"type": "migrated", "from": {"state": "x"}, "to": {"state": "y"}}]},
         {"origin": {"version": 1, "state": "x"}, "history": []},
         {"snapshot": {"value": "x", "status": "active"}},
@@ -298,13 +299,14 @@ def test_ever_new_event_types_do_not_grow_the_symbols(
 def test_unknown_keys_are_skipped_and_null_is_absent(tmp_path: Path) -> None:
     record = {"id": 1, "state": "x", "definition": None, "version": None, "context": None, "history": None}
     record |= {"origin": None, "snapshot": None, "extra": {"deep": [1, {"history": 5}]}}
-    items = [{"type": "A", "state": None, "to": None, "note": "kept"}]
+    items = [{"type": "A", "state": None, "to": "kim", "from": 7, "note": "kept"}]
     path = tmp_path / "a.jsonl"
     path.write_bytes(as_lines([record, {"id": 2, "state": "x", "history": items, "snapshot": None}]))
     for symbols in (None, Symbols()):
         first, second = plain(read_actors(str(path), symbols=symbols))
         assert first == expected({"id": 1, "state": "x"})
-        assert second == expected({"id": 2, "state": "x", "history": ["A"]})
+        assert [item["type"] for item in second.pop("history")] == ["A"]
+        assert second.items() <= expected({"id": 2, "state": "x"}).items()
 
 
 def test_a_snapshot_stands_in_place_of_state_context_and_status(tmp_path: Path) -> None:
@@ -522,6 +524,9 @@ def test_actors_are_identified_by_their_ordinal(tmp_path: Path) -> None:
     path.write_bytes(b'{"id":"a","state":"x"}\n\n{}\n{"id":2,"state":"x"}\n{"id":"c","state":"x"}\n')
     assert identify(str(path), [2, 0]) == {0: ("a", 1), 2: ("c", 5)}
     assert identify(str(path), [1]) == {1: ("2", 4)}
+    path.write_bytes(b'{"id":"a","state":"x"}\n{"id":"b","state":"x","history":[]}\n{"id":"c","state":"x"}\n')
+    assert identify(str(path), [1]) == {1: ("b", 2)}
+    assert identify(str(path), [1], joined=True) == {1: ("c", 3)}
 
 
 def test_blocks_can_be_decoded_anywhere(tmp_path: Path) -> None:

@@ -153,6 +153,29 @@ def test_the_first_ten_are_listed_and_nothing_follows_a_bad_record(tmp_path: Pat
     assert (complaints.count, len(complaints.problems)) == (25, 10)
 
 
+def test_no_batch_follows_a_bad_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"id":1,"state":"x"}\n' * 9 + b"{}\n" + b'{"id":1,"state":"x"}\n' * 100)
+    seen: list[Batch] = []
+    with pytest.raises(InputUnreadable) as caught:
+        seen.extend(read_actors(str(path), block=64))
+    assert [line for batch in seen for line in batch.lines] in (list(range(1, 7)), list(range(1, 10)))
+    assert [problem.line for problem in caught.value.problems] == [10]
+
+
+def test_an_array_of_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[12345, 6.5e10,{"id":1,"state":"x"},  -17]')
+    for block in (1, 3, 1_000):
+        batches = list(read_actors(str(path), keep_going=True, block=block))
+        assert [id for batch in batches for id in batch.ids] == [1]
+        assert [(one.column, one.message) for batch in batches for one in batch.unreadable] == [
+            (2, "expected an object, got an integer"),
+            (9, "expected an object, got a number"),
+            (39, "expected an object, got an integer"),
+        ]
+
+
 def test_a_bad_record_in_an_array_or_a_table_does_not_hide_the_others(tmp_path: Path) -> None:
     array = tmp_path / "a.json"
     array.write_text('[{"id":1,"state":"x"}, 5, {"id":2,"state":"x"}]')

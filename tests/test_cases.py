@@ -16,7 +16,9 @@ from tests.support import actor_of, shared
 
 FILES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 OURS = [
-    pytest.param(case, id=f"{file.stem}: {case['name']}") for file in FILES for case in json.loads(file.read_text())
+    pytest.param(case, id=f"{file.stem}: {case['name']}")
+    for file in FILES
+    for case in json.loads(file.read_text())
 ]
 # Notices that go beyond apv.md's list.
 OWN_NOTICES = ("bare_anchor",)

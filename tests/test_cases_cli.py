@@ -13,7 +13,7 @@ from statekeep_cli.core.model import canonical
 from tests.support import shared
 from tests.test_cases import FILES, OWN_NOTICES
 
-# What `check` refuses before any actor is read, with the code it says so with: the library alone decides these.
+# What `check` refuses before any actor is read, and the code it does so with; the library decides these.
 REFUSED = {
     "eligible: not for a version the block does not speak for": "SK046",
     "context: the schema holds for every version, the edits do not": "SK046",
@@ -31,7 +31,18 @@ def run(case: dict[str, Any], folder: Path, capsys: pytest.CaptureFixture[str]) 
     actors = folder / "actors.jsonl"
     actors.write_text(json.dumps(case["actor"]) + "\n")
     code = main(
-        ["preview", *paths, "--actors", str(actors), "--format", "jsonl", "--max-strand", "all", "--allow-hazards", "-q"]
+        [
+            "preview",
+            *paths,
+            "--actors",
+            str(actors),
+            "--format",
+            "jsonl",
+            "--max-strand",
+            "all",
+            "--allow-hazards",
+            "-q",
+        ]
     )
     out, err = capsys.readouterr()
     return code, out, err

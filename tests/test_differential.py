@@ -18,14 +18,12 @@ from statekeep_cli.core.apv import Deployment
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.model import build, canonical
 from statekeep_cli.core.router import Limits, Router
-
 from tests import reference, strategies
 from tests.support import actor_of
 
 CASES = int(os.environ.get("STATEKEEP_CASES", "2000"))
 SEED = int(os.environ.get("STATEKEEP_SEED", random.randrange(1 << 32)))
 SMALL = Limits(positions=6, words=1 << 12, facts=6, steps=6, hashed=16, heads=64, decisions=64, misses=2)
-
 
 
 def comparable(d: Decision) -> dict[str, Any]:

@@ -61,7 +61,9 @@ def test_every_command_is_in_the_readme_and_has_an_example() -> None:
 
 
 def test_yaml_in_the_readme_parses() -> None:
-    for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL):
+    for block in re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    ):
         assert yaml.safe_load(block)
 
 

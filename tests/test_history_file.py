@@ -125,6 +125,17 @@ def test_plain_rows_come_as_letters_and_others_do_not(tmp_path: Path) -> None:
             assert batch.plain is plain
 
 
+def test_an_origin_stays_with_an_actor_whose_history_is_in_the_file(tmp_path: Path) -> None:
+    record = {"id": "a", "state": "x", "origin": {"version": 1, "state": "y"}}
+    actors = write(tmp_path / "actors.jsonl", as_lines([record]))
+    with Spool(write(tmp_path / "h.jsonl", as_lines([{"actor": "a", "type": "A"}]))) as spool:
+        symbols = Symbols()
+        (batch,) = read_actors(actors, symbols=symbols, history=History(spool, symbols))
+        assert not batch.plain
+        assert json.loads(bytes(batch.actors[0].origin)) == record["origin"]
+        assert [plain_item(item) for item in batch.actors[0].history or []] == [{"type": "A"}]
+
+
 def test_a_history_of_its_own_and_one_in_the_file(tmp_path: Path) -> None:
     records: list[Row] = [
         {"id": "a", "state": "x"},

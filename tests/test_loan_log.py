@@ -31,7 +31,10 @@ def test_a_new_check_strands_all_who_owe_it(jobs: str, capsys: pytest.CaptureFix
         why = {"migrate": g["rule"], "strand": g["reason"]}.get(g["outcome"], "")
         found[(g["outcome"], why, json.dumps(g["from"]["state"], sort_keys=True))] += g["count"]
     assert found == Counter(
-        {(e["outcome"], e["reason_or_rule"], json.dumps(e["state"], sort_keys=True)): e["count"] for e in expected}
+        {
+            (e["outcome"], e["reason_or_rule"], json.dumps(e["state"], sort_keys=True)): e["count"]
+            for e in expected
+        }
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import make_log
+from statekeep_cli.core import configuration as conf
 from statekeep_cli.core import semantics
 from statekeep_cli.core.model import build
 
@@ -29,9 +30,9 @@ def test_made_logs_are_deterministic_and_true(tmp_path: Path, profile: str) -> N
             state, taken = semantics.macrostep(source, state, item["type"], lambda guard: True)
             assert taken
             if profile == "recorded":
-                assert item["state"] == semantics.state_value(source, state.configuration)
-        assert record["state"] == semantics.state_value(source, state.configuration)
-        assert (record["status"] == "done") == semantics.is_done(source, state.configuration)
+                assert item["state"] == conf.state_value(source, state.configuration)
+        assert record["state"] == conf.state_value(source, state.configuration)
+        assert (record["status"] == "done") == conf.is_done(source, state.configuration)
         traces.add(tuple(item["type"] for item in record["history"]))
         events += len(record["history"])
     assert 7 < events / 300 < 9

@@ -21,10 +21,11 @@ from markdown_it.token import Token
 
 from statekeep_cli import schemas
 from statekeep_cli.core.apv import show_value
+from statekeep_cli.core.configuration import state_value
 from statekeep_cli.core.decision import FINDINGS, NOTICES, REASONS, Decision, Hazard, Landing, Place
 from statekeep_cli.core.model import build, digest, join_path, value_text
 from statekeep_cli.core.report import DefinitionRef, Group, Report, Unreadable
-from statekeep_cli.core.semantics import initial_state, state_value
+from statekeep_cli.core.semantics import initial_state
 from statekeep_cli.render import FORMATS, View, words
 from statekeep_cli.render.json_ import json as render_json
 from statekeep_cli.render.jsonl import Lines

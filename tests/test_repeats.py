@@ -133,6 +133,14 @@ def test_suspects_are_settled_by_their_ids() -> None:
     assert len(asked) == 2
 
 
+def test_no_more_than_a_few_are_listed() -> None:
+    def look(ordinals: Collection[int]) -> dict[int, tuple[str, int]]:
+        return {ordinal: ("a", ordinal + 1) for ordinal in ordinals}
+
+    result = tally((Repeat(0, again, 1) for again in range(1, 31)), look)
+    assert (result.count, len(result.listed)) == (30, repeats.LISTED)
+
+
 def test_with_very_many_only_those_listed_are_looked_at() -> None:
     def look(ordinals: Collection[int]) -> dict[int, tuple[str, int]]:
         assert len(ordinals) <= 1 + repeats.LISTED

@@ -87,7 +87,9 @@ def loans(n: int, seed: int) -> list[dict[str, Any]]:
     actors = []
     for i in range(n):
         trace, state = walk(d, rng.randint(0, 12), rng)
-        actors.append({"id": str(i), "state": state, "history": trace, "context": {"amount": rng.randint(0, 9)}})
+        actors.append(
+            {"id": str(i), "state": state, "history": trace, "context": {"amount": rng.randint(0, 9)}}
+        )
     return actors
 
 
@@ -108,7 +110,11 @@ MIGRATION = {
         "sent": {"sequence": [{"event": "UPLOAD"}, {"state": "review"}], "resume": "review"},
     },
     "routes": [
-        {"from": "docs", "when": {"all": ["paid"], "context": {"properties": {"amount": {"minimum": 5}}}}, "to": "income"},
+        {
+            "from": "docs",
+            "when": {"all": ["paid"], "context": {"properties": {"amount": {"minimum": 5}}}},
+            "to": "income",
+        },
         {"from": "approved", "when": {"any": ["twice"]}, "stay": True},
     ],
 }
@@ -227,7 +233,12 @@ def test_a_definition_against_itself_moves_everyone_to_where_they_are() -> None:
         },
     }
     sources, target = [build(config)], build({**config, "version": 2})
-    for state, trace in (("mid", ["GO"]), ("far", ["GO"]), ("start", ["GO", "BACK"]), ("mid", ["GO", "BACK"])):
+    for state, trace in (
+        ("mid", ["GO"]),
+        ("far", ["GO"]),
+        ("start", ["GO", "BACK"]),
+        ("mid", ["GO", "BACK"]),
+    ):
         actor = actor_of({"id": "1", "state": state, "history": trace})
         decision = router_decides(sources, target, actor)
         if state == "mid" and trace == ["GO", "BACK"]:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from statekeep_cli.core.configuration import is_done, state_value
 from statekeep_cli.core.model import Guard, build
-from statekeep_cli.core.semantics import initial_outcomes, initial_state, is_done, macrostep, outcomes, state_value
+from statekeep_cli.core.outcomes import initial_outcomes, outcomes
+from statekeep_cli.core.semantics import initial_state, macrostep
 from tests.support import shared
 
 FILES = {"xstate-5.33.3-random.jsonl.gz": 1_450, "xstate-5.33.3-timers-invokes.jsonl.gz": 327}
@@ -39,6 +41,8 @@ def test_every_recorded_step(name: str) -> None:
         assert values == vector["values"], count
         assert is_done(d, state.configuration) == (vector["status"] == "done"), count
         remembered = {d.nodes[h].id: {n.id for n in d.nodes_in(nodes)} for h, nodes in state.history}
-        recorded = {h: {n["id"] for n in nodes} for h, nodes in vector["snapshot"].get("historyValue", {}).items()}
+        recorded = {
+            h: {n["id"] for n in nodes} for h, nodes in vector["snapshot"].get("historyValue", {}).items()
+        }
         assert remembered == recorded, count
     assert count == FILES[name]

@@ -40,7 +40,9 @@ class Outputs:
         on_stdout = [name for name, path in wanted if path in ("", "-")]
         if len(on_stdout) > 1:
             first, second = on_stdout[:2]
-            raise UsageMistake(f"{first} and {second} would both go to standard output; write --format {second}=FILE")
+            raise UsageMistake(
+                f"{first} and {second} would both go to standard output; write --format {second}=FILE"
+            )
         return cls(wanted, show_ids)
 
     def __enter__(self) -> Self:

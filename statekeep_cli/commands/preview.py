@@ -20,10 +20,12 @@ def preview(
         typer.Argument(metavar="SOURCE... TARGET", help="Definition files; the last is the target."),
     ],
     actors: Annotated[
-        str, typer.Option("--actors", metavar="FILE", help="Actor export (JSON Lines, JSON or CSV); - is stdin.")
+        str,
+        typer.Option("--actors", metavar="FILE", help="Actor export (JSON Lines, JSON or CSV); - is stdin."),
     ],
     history: Annotated[
-        str | None, typer.Option("--history", metavar="FILE", help="Histories in a second file, a row per event.")
+        str | None,
+        typer.Option("--history", metavar="FILE", help="Histories in a second file, a row per event."),
     ] = None,
     migration: Annotated[
         str | None,

@@ -27,7 +27,9 @@ class Alphabet:
 
     def __init__(self, source: Definition, target: Definition, m: Migration):
         self.renamed = m.rename_events
-        self.listened = {d for n in target.nodes for d, ts in n.transitions.items() if not all(t.forbidden for t in ts)}
+        self.listened = {
+            d for n in target.nodes for d, ts in n.transitions.items() if not all(t.forbidden for t in ts)
+        }
         self.partial = tuple(d for d in self.listened if d.endswith(".*"))
         self.derived: dict[str, str] = {}
         self._carried: dict[int, list[Path]] = {}

@@ -403,7 +403,9 @@ def _active(at: tuple[Definition, int] | None, path: Path) -> bool:
     return index is not None and bool(at[1] >> index & 1)
 
 
-def _took(atom: Took, before: tuple[Definition, int], event: str | None, after: tuple[Definition, int]) -> bool:
+def _took(
+    atom: Took, before: tuple[Definition, int], event: str | None, after: tuple[Definition, int]
+) -> bool:
     if atom.event is not None and atom.event != event:
         return False
     if atom.source is not None and not _active(before, atom.source):

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from statekeep_cli.core import hazards
 from statekeep_cli.core.anchors import Facts
+from statekeep_cli.core.configuration import configuration_of, is_done, leaves, state_value
 from statekeep_cli.core.decision import Decision, Hazard, Landing, Place
 from statekeep_cli.core.graph import Graph
 from statekeep_cli.core.migration import Predicate, Route, same_version
@@ -29,7 +30,7 @@ from statekeep_cli.core.placement import (
     with_route,
 )
 from statekeep_cli.core.replay import Item, Lane, Pair, Reach, Reading, TooWide
-from statekeep_cli.core.semantics import HistoryValue, State, configuration_of, is_done, leaves, state_value
+from statekeep_cli.core.semantics import HistoryValue, State
 
 SKIPPED = ("done", "stopped", "error", "archived")
 ROUTED = ("active", "needs_rescue")
@@ -118,22 +119,23 @@ class Deployment:
             shared = definition is None and any(same_version(s.version, version) for s in self.sources)
             if not shared:
                 return Decision("skip", "on_target", source=place)
-        if definition is not None and definition != self.target.id:
-            if all(definition != s.id for s in self.sources):
-                return Decision("skip", "other_definition", source=place)
+        known = {self.target.id, *(s.id for s in self.sources)}
+        if definition is not None and definition not in known:
+            return Decision("skip", "other_definition", source=place)
         matching = [
             i
             for i, s in enumerate(self.sources)
-            if (definition is None or s.id == definition) and (version is None or same_version(s.version, version))
+            if (definition is None or s.id == definition)
+            and (version is None or same_version(s.version, version))
         ]
         if not matching or (len(matching) > 1 and not only):
             what = "no version" if version is None else f"version {version}"
-            known = ", ".join(s.label for s in self.sources)
+            given = ", ".join(s.label for s in self.sources)
             return Decision(
                 "strand",
                 "version_unknown",
                 source=place,
-                detail=f"the actor names {what} of {definition or 'no definition'}; given were {known}",
+                detail=f"the actor names {what} of {definition or 'no definition'}; given were {given}",
             )
         lane = matching[0]
         source = self.sources[lane]
@@ -186,16 +188,6 @@ class Deployment:
             self._ends_without_history[key] = Ends(readings, detail, bool(reach.bound))
         return self._ends_without_history[key]
 
-    def ends_of(self, lane: int, readings: list[Reading], configuration: int) -> tuple[tuple[Facts, Pair], ...]:
-        """The readings whose source side is the actor's current state, as `Ends.readings`."""
-        return tuple(
-            dict.fromkeys(
-                (r.facts, r.pair)
-                for r in readings
-                if r.version == lane and r.source.configuration == configuration
-            )
-        )
-
     def ends(self, case: Case, start: list[Reading], items: Sequence[Item]) -> Ends:
         """The ends of one trace by the general form, with the step that is not explained."""
         lane = self.lanes[case.lane]
@@ -205,7 +197,7 @@ class Deployment:
             return Ends((), "more readings of the trace than can be followed", too_wide=True)
         if explained < len(items):
             return Ends((), describe_gap(lane, readings, items[explained]))
-        found = self.ends_of(case.lane, readings, case.configuration)
+        found = lane.ends_in(readings, case.configuration)
         if not found:
             return Ends((), describe_end(lane, readings))
         return Ends(found)
@@ -288,7 +280,9 @@ class _Decider:
             if holds is False:
                 continue
             if holds is not True:
-                return self.strand(self.unknown(holds), f"it is not known whether route {route.number} applies")
+                return self.strand(
+                    self.unknown(holds), f"it is not known whether route {route.number} applies"
+                )
             return self.routed(route)
         if covering_keys(self.source, self.case.configuration, self.m.mapping):
             return self.mapped()
@@ -299,7 +293,7 @@ class _Decider:
 
     # steps 3 and 4
 
-    def truth(self, predicate: Predicate) -> bool | None | Literal["ambiguous"]:
+    def truth(self, predicate: Predicate) -> bool | Literal["ambiguous"] | None:
         """True, False, None (unknown) or ambiguous, over all readings."""
         context = True
         if predicate.context:
@@ -310,7 +304,7 @@ class _Decider:
             return values.pop()
         return None if None in values else AMBIGUOUS
 
-    def unknown(self, value: bool | None | Literal["ambiguous"]) -> str:
+    def unknown(self, value: bool | Literal["ambiguous"] | None) -> str:
         return "ambiguous" if value == AMBIGUOUS else "history_required"
 
     def applies(self, route: Route) -> bool:
@@ -334,7 +328,9 @@ class _Decider:
 
     def mapped(self) -> Decision:
         placed = mapped(self.source, self.target, self.case.configuration, self.m.mapping, self.m)
-        used = [longest_key(self.m.mapping, leaf.path) for leaf in leaves(self.source, self.case.configuration)]
+        used = [
+            longest_key(self.m.mapping, leaf.path) for leaf in leaves(self.source, self.case.configuration)
+        ]
         keys = list(dict.fromkeys(k for k in used if k is not None))
         rule = "mapping " + ", ".join(join_path(k) for k in keys)
         if isinstance(placed, Refused):
@@ -354,7 +350,9 @@ class _Decider:
             return self.trusted() or _Verdict(strand="history_required", detail=self.ends.detail)
         if not self.pairs:
             if without:
-                return _Verdict(strand="state_unreachable", detail=f"no path of {self.source.label} leads to {name}")
+                return _Verdict(
+                    strand="state_unreachable", detail=f"no path of {self.source.label} leads to {name}"
+                )
             return _Verdict(strand="history_inconsistent", detail=self.ends.detail)
         if any(p.target is None for p in self.pairs):
             what = f"earlier history was pruned and no anchor point was passed since; {name} needs a rule"
@@ -375,14 +373,19 @@ class _Decider:
             return _Verdict(strand="event_refused", detail=self.refused_event())
         if self.identity.configuration not in free:
             where = " or ".join(show_value(self.target, c) for c in sorted(set(free)))
-            return _Verdict(strand="diverged", detail=f"in {self.target.label} the same history leads to {where}, not {name}")
+            return _Verdict(
+                strand="diverged",
+                detail=f"in {self.target.label} the same history leads to {where}, not {name}",
+            )
         if without:
             some = " or ".join(dict.fromkeys(show_value(self.target, c) for c, _ in self.landings))
             return self.trusted() or _Verdict(
                 strand="history_required", detail=f"depending on its history it belongs in {some}"
             )
         some = " or ".join(dict.fromkeys(show_value(self.target, c) for c, _ in self.landings))
-        return _Verdict(strand="ambiguous", detail=f"guards the trace says nothing about decide between {some}")
+        return _Verdict(
+            strand="ambiguous", detail=f"guards the trace says nothing about decide between {some}"
+        )
 
     def trusted(self) -> _Verdict | None:
         if self.m.trust_history and isinstance(self.identity, Placed):
@@ -433,9 +436,13 @@ class _Decider:
                     state = node.name or self.target.id
                     return self.strand(reason, f"{state} requires {name}", v.rule)
         history = self.case.history or ()
-        carried = carry_history(self.source, self.target, history, self.m.mapping if mapping is None else mapping)
+        carried = carry_history(
+            self.source, self.target, history, self.m.mapping if mapping is None else mapping
+        )
         if carried is None or self.case.lost_history:
-            return self.strand("history_value_lost", "a remembered history value has no place in the target", v.rule)
+            return self.strand(
+                "history_value_lost", "a remembered history value has no place in the target", v.rule
+            )
         lost = self.lost_child(v.placed)
         if lost:
             return self.strand("child_lost", f"no active state of the target invokes {lost}", v.rule)
@@ -494,7 +501,9 @@ class _Decider:
                 missing.append(path)
             return any(known)
 
-        found = hazards.find(lane, deployment.source_graphs[self.case.lane], deployment.target_graph, placement, entered)
+        found = hazards.find(
+            lane, deployment.source_graphs[self.case.lane], deployment.target_graph, placement, entered
+        )
         if missing:
             raise FollowMore(self.case.lane, tuple(missing))
         return found

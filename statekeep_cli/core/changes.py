@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from statekeep_cli.core.alphabet import Alphabet
+from statekeep_cli.core.configuration import leaves
 from statekeep_cli.core.migration import Migration
 from statekeep_cli.core.model import Definition, Guard, Invoke, StateNode, Transition, canonical
 from statekeep_cli.core.placement import carry, target_nodes
 from statekeep_cli.core.replay import Lane
-from statekeep_cli.core.semantics import leaves
 
 KINDS = (
     "state_added",

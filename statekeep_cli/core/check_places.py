@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from statekeep_cli.core.check_finding import Finding, Part, Pointer, did_you_mean, listed
+from statekeep_cli.core.configuration import configuration_of
 from statekeep_cli.core.model import Builder, Definition, Path, join_path, kind_of, split_path
-from statekeep_cli.core.semantics import configuration_of
 
 
 class Places:

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from statekeep_cli.core.check_finding import Finding, Pointer, listed
+from statekeep_cli.core.configuration import is_legal, leaves
 from statekeep_cli.core.model import Definition
+from statekeep_cli.core.outcomes import explore
 from statekeep_cli.core.semantics import (
     GuardTest,
     Moment,
     State,
     StepError,
     default_initial,
-    explore,
-    is_legal,
-    leaves,
     proceed,
     receive,
     start,

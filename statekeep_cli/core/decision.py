@@ -105,8 +105,8 @@ class Decision:
 
     `reason` is one of `REASONS` for strands; `done`, `on_target` or `other_definition` for skips;
     `not_eligible` or `declared` for stays; empty for migrations. `rule` starts with its kind
-    (`replay`, `proof`, `trust`, `anchor NAME`, `mapping KEY`, `route N`) or is empty. `detail` is one sentence
-    of specifics. `anchors` are the names that held. `source` is None where the state could not be
+    (`replay`, `proof`, `trust`, `anchor NAME`, `mapping KEY`, `route N`) or is empty. `detail` is one
+    sentence of specifics. `anchors` are the names that held. `source` is None where the state could not be
     read, `target` is None unless the outcome is `migrate`. `freed_by_erase` is where `loops: erase`
     would place an actor whose loops are the only reason it strands (JSON), else "".
     """

@@ -14,10 +14,11 @@ from typing import Literal
 
 from statekeep_cli.core.apv import Case, Deployment, Ends, FollowMore
 from statekeep_cli.core.changes import Change, changes
+from statekeep_cli.core.configuration import is_done, leaves
 from statekeep_cli.core.decision import Decision, Hazard, Landing, Place
 from statekeep_cli.core.histories import MAX_HISTORIES, Class, Histories
 from statekeep_cli.core.replay import Pair
-from statekeep_cli.core.semantics import enter_by_default, is_done, leaves
+from statekeep_cli.core.semantics import enter_by_default
 
 Verdict = Literal[
     "safe", "depends_on_history", "depends_on_context", "stranded", "undecided", "stays", "done"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from statekeep_cli.core.apv import Case, Deployment, Ends, FollowMore
+from statekeep_cli.core.configuration import leaves, state_value
 from statekeep_cli.core.decision import Decision, Landing, Place
 from statekeep_cli.core.model import join_path, value_text
 from statekeep_cli.core.placement import (
@@ -21,7 +22,6 @@ from statekeep_cli.core.placement import (
 from statekeep_cli.core.record import Intake
 from statekeep_cli.core.remedy import Remedy, remedy
 from statekeep_cli.core.replay import Lane
-from statekeep_cli.core.semantics import leaves, state_value
 from statekeep_cli.core.timeline import Details, Moment, Walk, numbered, place
 from statekeep_cli.core.trace import Actor
 

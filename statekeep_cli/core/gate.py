@@ -46,7 +46,9 @@ class Gate:
         found = []
         if not self.allows_strands(report):
             actors = "actor strands" if report.would_strand == 1 else "actors strand"
-            limit = self.strands if isinstance(self.strands, int) else f"{float((self.strands or 0) * 100):g}%"
+            limit = (
+                self.strands if isinstance(self.strands, int) else f"{float((self.strands or 0) * 100):g}%"
+            )
             found.append(f"{report.would_strand:,} {actors}, and --max-strand allows {limit}")
         hazards = report.findings()
         if hazards and not self.allow_hazards:

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from statekeep_cli.core.alphabet import is_internal
+from statekeep_cli.core.configuration import is_done
 from statekeep_cli.core.model import Definition
-from statekeep_cli.core.semantics import State, initial_outcomes, is_done, outcomes
+from statekeep_cli.core.outcomes import initial_outcomes, outcomes
+from statekeep_cli.core.semantics import State
 
 MAX_STATES = 2_000
 
@@ -92,7 +94,7 @@ class Graph:
         states, partial = self.explore(self._starts)
         if partial:
             return True
-        waiting = {s: 0 for s in states}
+        waiting = dict.fromkeys(states, 0)
         for state in states:
             for after in self.successors(state):
                 waiting[after] += 1
@@ -146,7 +148,9 @@ class Graph:
         if partial:
             return None
         everything = (1 << len(self.definition.nodes)) - 1
-        must = {s: s.configuration if is_done(self.definition, s.configuration) else everything for s in states}
+        must = {
+            s: s.configuration if is_done(self.definition, s.configuration) else everything for s in states
+        }
         changed = True
         while changed:
             changed = False

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from statekeep_cli.core.alphabet import Alphabet
+from statekeep_cli.core.configuration import is_in_final_state, leaves
 from statekeep_cli.core.decision import Hazard
 from statekeep_cli.core.graph import Graph
 from statekeep_cli.core.model import Definition, Invoke, Path, StateNode
+from statekeep_cli.core.outcomes import unstable_nodes
 from statekeep_cli.core.placement import Placed
 from statekeep_cli.core.replay import Lane
-from statekeep_cli.core.semantics import State, is_in_final_state, leaves, unstable_nodes
+from statekeep_cli.core.semantics import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,9 @@ def find(
             armed = before is not None and any(t.delay == timer.delay for t in before.timers)
             if timer.targeted and not armed:
                 add("timer_not_armed", name, timer.delay)
-        if f"xstate.done.state.{node.id}" in node.transitions and is_in_final_state(target, node, c):
-            if before is None or not is_in_final_state(source, before, p.before):
-                add("done_not_raised", name)
+        complete = f"xstate.done.state.{node.id}" in node.transitions and is_in_final_state(target, node, c)
+        if complete and (before is None or not is_in_final_state(source, before, p.before)):
+            add("done_not_raised", name)
         if node.entry and before is None:
             add("entry_not_run", name)
     if not p.settled:

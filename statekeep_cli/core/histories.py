@@ -22,9 +22,7 @@ class Histories:
     which the search stopped, or 0 where it is complete; `on_class` is told their number now and then.
     """
 
-    def __init__(
-        self, lane: Lane, limit: int = MAX_HISTORIES, on_class: Callable[[int], None] | None = None
-    ):
+    def __init__(self, lane: Lane, limit: int = MAX_HISTORIES, on_class: Callable[[int], None] | None = None):
         self.lane = lane
         self.came: dict[Class, tuple[Class, str] | None] = {}
         self.bound = 0

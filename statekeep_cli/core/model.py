@@ -345,7 +345,11 @@ class Builder:
         many = isinstance(raw.get("invoke"), list)
         for invoke, config in zip(invokes, as_list(raw.get("invoke")), strict=True):
             where: tuple[str | int, ...] = ("invoke", invoke.position) if many else ("invoke",)
-            for on, prefix in (("onDone", "done.actor"), ("onError", "error.actor"), ("onSnapshot", "snapshot")):
+            for on, prefix in (
+                ("onDone", "done.actor"),
+                ("onError", "error.actor"),
+                ("onSnapshot", "snapshot"),
+            ):
                 if config.get(on) is not None:
                     add(f"xstate.{prefix}.{invoke.id}", config[on], *where, on)
         timers = []
@@ -369,9 +373,7 @@ class Builder:
             target = raw.get("target")
             parent = self.parents[index]
             if target is not None:
-                default = tuple(
-                    self.resolve(index, t, (*pointer, "target")) for t in as_list(target)
-                )
+                default = tuple(self.resolve(index, t, (*pointer, "target")) for t in as_list(target))
             elif kind_of(self.raw[parent]) == "parallel":
                 default = (parent,)
         ancestors, up = 0, self.parents[index]

@@ -10,15 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from statekeep_cli.core.configuration import configuration_of, is_legal, leaves
 from statekeep_cli.core.migration import Migration
-from statekeep_cli.core.model import Definition, Path, StateNode, join_path, split_path
-from statekeep_cli.core.semantics import (
-    HistoryValue,
-    configuration_of,
-    default_entry,
-    is_legal,
-    leaves,
-)
+from statekeep_cli.core.model import Definition, Path, StateNode, join_path
+from statekeep_cli.core.semantics import HistoryValue, default_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +199,9 @@ def _keep_name(source: Definition, target: Definition, leaf: StateNode, m: Migra
     return Placed(nodes, counterparts, defaulted)
 
 
-def _claim(source: Definition, target: Definition, leaf: StateNode, key: Path, value: Any) -> Placed | Refused:
+def _claim(
+    source: Definition, target: Definition, leaf: StateNode, key: Path, value: Any
+) -> Placed | Refused:
     """What one leaf claims in the target through one key."""
     key_index = source.by_path[key] if key else 0
     node, nodes = target_nodes(target, value)
@@ -289,5 +286,3 @@ def _fits(target: Definition, history: StateNode, nodes: int) -> bool:
             return False
         pending.extend(target.nodes[c] for c in active)
     return True
-
-

@@ -14,10 +14,10 @@ import msgspec
 
 from statekeep_cli.core.alphabet import is_internal
 from statekeep_cli.core.apv import Case, Deployment, Ends, history_of
+from statekeep_cli.core.configuration import configuration_of
 from statekeep_cli.core.context import Contexts
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.replay import Event, Item, Manual, Migrated
-from statekeep_cli.core.semantics import configuration_of
 from statekeep_cli.core.trace import Actor, origin_of, snapshot_of
 from statekeep_cli.core.trace import Item as RecordedItem
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from statekeep_cli.core.apv import Deployment, FollowMore
+from statekeep_cli.core.configuration import configuration_of, leaves
 from statekeep_cli.core.decision import Decision, Place
 from statekeep_cli.core.model import Definition, canonical
 from statekeep_cli.core.record import Intake
 from statekeep_cli.core.report import BY_LANDING, yaml_scalar, yaml_value
-from statekeep_cli.core.semantics import configuration_of, leaves
 from statekeep_cli.core.trace import Actor
 
 

@@ -15,18 +15,11 @@ from typing import Any
 
 from statekeep_cli.core.alphabet import Alphabet, events_of
 from statekeep_cli.core.anchors import Anchors, Facts, Letters
+from statekeep_cli.core.configuration import configuration_of
 from statekeep_cli.core.migration import Migration, migration_of, same_version
 from statekeep_cli.core.model import Definition, Guard, Path, StateNode, Version, split_path
-from statekeep_cli.core.semantics import (
-    HistoryValue,
-    State,
-    StepError,
-    configuration_of,
-    enter_by_default,
-    initial_outcomes,
-    outcomes,
-    remembered_entry,
-)
+from statekeep_cli.core.outcomes import initial_outcomes, outcomes
+from statekeep_cli.core.semantics import HistoryValue, State, StepError, enter_by_default, remembered_entry
 
 MAX_READINGS = 10_000  # of one trace at one time
 MAX_REACHABLE = 50_000  # (source, target) pairs of a proof without history
@@ -153,7 +146,9 @@ class Lane:
             for name, path in self.migration.resume.items()
         }
         self._source_memo: dict[tuple[int, State, Item], tuple[SourceStep, ...]] = {}
-        self._target_memo: dict[tuple[str, State, tuple[tuple[Guard, bool], ...], bool], tuple[tuple[str, State], ...]] = {}
+        self._target_memo: dict[
+            tuple[str, State, tuple[tuple[Guard, bool], ...], bool], tuple[tuple[str, State], ...]
+        ] = {}
         self._keys: dict[tuple[int, State], LoopKey] = {}
         self._starts: dict[tuple[int, int], list[Reading]] = {}
 
@@ -179,7 +174,9 @@ class Lane:
         if isinstance(item, Manual):
             configuration = _by_hand(d, item.to)
             if configuration is not None:
-                yield self._step(version, state, version, replace(state, configuration=configuration), None, False, ())
+                yield self._step(
+                    version, state, version, replace(state, configuration=configuration), None, False, ()
+                )
             return
         if isinstance(item, Migrated):
             to = self.version_index(item.to_version)
@@ -226,7 +223,11 @@ class Lane:
         for guard, value in guards:
             name = m.rename_guards.get(guard.name, guard.name)
             there = Guard(name, guard.params)
-            if guard.name not in m.changed_guards and name not in m.changed_guards and there in self.target_guards:
+            if (
+                guard.name not in m.changed_guards
+                and name not in m.changed_guards
+                and there in self.target_guards
+            ):
                 found.setdefault(there, set()).add(value)
         return tuple((g, next(iter(v))) for g, v in found.items() if len(v) == 1)
 
@@ -359,6 +360,17 @@ class Lane:
                 return readings, i
             readings = after
         return readings, len(items)
+
+    def ends_in(self, readings: Iterable[Reading], configuration: int) -> tuple[tuple[Facts, Pair], ...]:
+        """The distinct (facts, target side) of the readings that end in this lane's version, in this
+        configuration of it: only they count (section 5, end)."""
+        return tuple(
+            dict.fromkeys(
+                (r.facts, r.pair)
+                for r in readings
+                if r.version == self.index and r.source.configuration == configuration
+            )
+        )
 
     def loop_key(self, version: int, state: State) -> LoopKey:
         """What makes two source states the same for loops: paths, kinds and remembered history, so

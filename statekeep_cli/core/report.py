@@ -16,8 +16,14 @@ OUTCOMES: tuple[OutcomeName, ...] = ("migrate", "strand", "stay", "skip")
 BY_DETAIL = ("history_inconsistent", "declared")
 # Strands that come from where a history lands: the landing is what would resolve them.
 BY_LANDING = (
-    "state_removed", "kind_changed", "region_added", "region_removed", "event_refused", "diverged", "ambiguous",
-)  # fmt: skip
+    "state_removed",
+    "kind_changed",
+    "region_added",
+    "region_removed",
+    "event_refused",
+    "diverged",
+    "ambiguous",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +185,16 @@ class Tally:
     ) -> Report:
         """Everything counted so far, in a stable order: by outcome, then the largest groups first."""
         groups = [_finished(key, g) for key, g in self.groups.items() if g.count]
-        groups.sort(key=lambda g: (OUTCOMES.index(g.outcome), -g.count, str(g.source), str(g.target), g.rule, g.detail))
+        groups.sort(
+            key=lambda g: (
+                OUTCOMES.index(g.outcome),
+                -g.count,
+                str(g.source),
+                str(g.target),
+                g.rule,
+                g.detail,
+            )
+        )
         return Report(
             tuple(definitions),
             self.count("migrate"),
@@ -201,7 +216,9 @@ def group_key(d: Decision) -> GroupKey:
 def _finished(key: GroupKey, g: _Sum) -> Group:
     outcome, reason, source, target, rule, _ = key
     landings = tuple(sorted(((x, n) for x, n in g.landings.items() if n), key=lambda p: (-p[1], p[0].state)))
-    hazards = tuple(sorted(((h, n) for h, n in g.hazards.items() if n), key=lambda p: (p[0].hazard, p[0].state)))
+    hazards = tuple(
+        sorted(((h, n) for h, n in g.hazards.items() if n), key=lambda p: (p[0].hazard, p[0].state))
+    )
     return Group(
         outcome=outcome,  # type: ignore[arg-type]
         reason=reason,
@@ -255,4 +272,6 @@ def yaml_value(value: StateValue) -> str:
     if path is not None:
         return yaml_scalar(path)
     assert isinstance(value, dict)
-    return "{" + ", ".join(f"{yaml_scalar(k)}: {yaml_value(v) if v else '{}'}" for k, v in value.items()) + "}"
+    return (
+        "{" + ", ".join(f"{yaml_scalar(k)}: {yaml_value(v) if v else '{}'}" for k, v in value.items()) + "}"
+    )

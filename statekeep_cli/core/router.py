@@ -16,13 +16,14 @@ from sys import byteorder
 from typing import Any
 
 from statekeep_cli._native import ffi, lib
+from statekeep_cli.core import positions
 from statekeep_cli.core.alphabet import is_internal
 from statekeep_cli.core.anchors import Facts, Letters
-from statekeep_cli.core.apv import Deployment, Ends, FollowMore, describe_end, describe_gap
+from statekeep_cli.core.apv import Deployment, FollowMore
 from statekeep_cli.core.decision import Decision
+from statekeep_cli.core.positions import General, Lost, Position, Simple
 from statekeep_cli.core.record import Intake, Opened, item_of
-from statekeep_cli.core.replay import Event, Item, Lane, Pair, Reading, SourceStep, TooWide, normalised
-from statekeep_cli.core.semantics import State
+from statekeep_cli.core.replay import Event, Item
 from statekeep_cli.core.trace import Actor, Symbols
 from statekeep_cli.core.trace import Item as RecordedItem
 
@@ -50,39 +51,6 @@ class Limits:
 
 class Full(Exception):
     """The tables have no room for another entry."""
-
-
-# --- positions -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Simple:
-    """One source state with the target sides that go with it; the facts are the table's own."""
-
-    lane: int
-    version: int
-    source: State
-    pairs: frozenset[Pair]
-
-
-@dataclass(frozen=True, slots=True)
-class General:
-    """Several readings of the source, each with its facts."""
-
-    lane: int
-    readings: frozenset[tuple[int, State, Facts, Pair]]
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The source cannot explain the trace (or it has too many readings); nothing leads on from here."""
-
-    lane: int
-    detail: str
-    too_wide: bool = False
-
-
-Position = Simple | General | Lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +92,9 @@ class _Tables:
         )
         error = ffi.new("sk_error *")
         self.native = self._own(lib.sk_tables_new(sizes, error), lib.sk_tables_free, error)
-        self.scratch = self._own(lib.sk_scratch_new(self.native, limits.misses, error), lib.sk_scratch_free, error)
+        self.scratch = self._own(
+            lib.sk_scratch_new(self.native, limits.misses, error), lib.sk_scratch_free, error
+        )
         self.max_facts, self.max_steps = facts, limits.steps
         self.positions: list[Position] = []
         self.position_ids: dict[Position, int] = {}
@@ -195,7 +165,8 @@ class _Tables:
         if lib.sk_get_move(self.native, position, symbol, self._a, self._b) == lib.SK_OK:
             return self._a[0], self._b[0]
         p, item = self.positions[position], self.router.item(symbol)
-        compiled = (p, Letters()) if item is None else self._compile(p, item)
+        lane = self.router.deployment.lanes[p.lane]
+        compiled = (p, Letters()) if item is None else positions.follow(lane, p, item)
         if compiled is None:
             after, step = 0, SPLIT
         else:
@@ -203,47 +174,14 @@ class _Tables:
         _add(lib.sk_add_move(self.native, position, symbol, after, step))
         return after, step
 
-    def _compile(self, p: Position, item: Item) -> tuple[Position, Letters] | None:
-        """Where an item leads; None where that depends on the facts of several readings."""
-        if isinstance(p, Lost):
-            return p, Letters()
-        lane = self.router.deployment.lanes[p.lane]
-        if isinstance(p, General):
-            return self._general(lane, [_reading(lane, *r) for r in p.readings], item), Letters()
-        steps = lane.source_steps(p.version, p.source, item)
-        if not steps:
-            reading = _reading(lane, p.version, p.source, (), next(iter(p.pairs)))
-            return Lost(p.lane, describe_gap(lane, [reading], item)), Letters()
-        first = steps[0]
-        alike = all((s.version, s.state, s.letters) == (first.version, first.state, first.letters) for s in steps)
-        if not alike or (self.erase and not self._stackable(item, lane, first)):
-            return None
-        pairs = frozenset(x for s in steps for pair in p.pairs for x in lane.target_steps(p.version, p.source, pair, s))
-        return Simple(p.lane, first.version, first.state, pairs), first.letters
-
-    @staticmethod
-    def _stackable(item: Item, lane: Lane, step: SourceStep) -> bool:
-        """Would a loop that ends in this step come back to the very position on the stack? Markers end
-        none, and a remembered value that counts as none is no less there."""
-        return isinstance(item, Event) and normalised(lane.sources[step.version], step.state) == step.state
-
-    def _general(self, lane: Lane, readings: list[Reading], item: Item) -> Position:
-        try:
-            after = lane.advance(readings, item)
-        except TooWide:
-            return Lost(lane.index, "more readings of the trace than can be followed", True)
-        if not after:
-            return Lost(lane.index, describe_gap(lane, readings, item))
-        return General(lane.index, frozenset((r.version, r.source, r.facts, r.pair) for r in after))
-
     def split(self, position: int, facts: int, symbol: int) -> int:
         if lib.sk_get_split(self.native, position, facts, symbol, self._a) == lib.SK_OK:
             return int(self._a[0])
         p, item = self.positions[position], self.router.item(symbol)
-        assert isinstance(p, Simple) and item is not None
-        lane, known = self.router.deployment.lanes[p.lane], self.facts[facts][1]
-        readings = [_reading(lane, p.version, p.source, known, pair) for pair in p.pairs]
-        after = self.position(self._general(lane, readings, item))
+        assert isinstance(p, Simple)
+        assert item is not None
+        lane = self.router.deployment.lanes[p.lane]
+        after = self.position(positions.split(lane, p, self.facts[facts][1], item))
         _add(lib.sk_add_split(self.native, position, facts, symbol, after))
         return after
 
@@ -263,8 +201,7 @@ class _Tables:
         p = self.positions[position]
         assert isinstance(p, Simple)
         lane, anchor = self.cuts[cut]
-        pair = self.router.deployment.lanes[lane].cut(anchor)
-        after = self.position(Simple(lane, p.version, p.source, frozenset((pair,))))
+        after = self.position(positions.cut(self.router.deployment.lanes[lane], p, anchor))
         _add(lib.sk_add_cut(self.native, position, cut, after))
         return after
 
@@ -276,21 +213,12 @@ class _Tables:
         if opened.case.trace == "none":
             ends = self.router.deployment.ends_without_history(opened.case.lane, opened.case.configuration)
         else:
-            ends = self._ends(self.positions[position], facts, opened)
+            lane = self.router.deployment.lanes[opened.case.lane]
+            p, known = self.positions[position], self.facts[facts][1]
+            ends = positions.ends(lane, p, known, opened.case.configuration)
         decision = self.router.decision(self.router.deployment.decide(opened.case, ends))
         _add(lib.sk_add_decision(self.native, position, facts, head, decision))
         return decision
-
-    def _ends(self, p: Position, facts: int, opened: Opened) -> Ends:
-        if isinstance(p, Lost):
-            return Ends((), p.detail, p.too_wide)
-        lane = self.router.deployment.lanes[p.lane]
-        if isinstance(p, Simple):
-            readings = [_reading(lane, p.version, p.source, self.facts[facts][1], x) for x in p.pairs]
-        else:
-            readings = [_reading(lane, *r) for r in p.readings]
-        found = self.router.deployment.ends_of(p.lane, readings, opened.case.configuration)
-        return Ends(found) if found else Ends((), describe_end(lane, readings))
 
     # heads
 
@@ -306,17 +234,11 @@ class _Tables:
             self.heads = head + 1
 
     def _start(self, opened: Opened) -> tuple[int, int]:
-        lane = opened.case.lane
         if opened.begin is None:
-            return self.position(Lost(lane, opened.why)), 0
-        start = self.router.deployment.lanes[lane].start(opened.begin)
-        sides = {(r.version, r.source, r.facts) for r in start}
-        if len(sides) == 1:
-            version, source, facts = sides.pop()
-            pairs = frozenset(r.pair for r in start)
-            return self.position(Simple(lane, version, source, pairs)), self.fact(lane, facts)
-        readings = frozenset((r.version, r.source, r.facts, r.pair) for r in start)
-        return self.position(General(lane, readings)), 0
+            return self.position(Lost(opened.case.lane, opened.why)), 0
+        lane = self.router.deployment.lanes[opened.case.lane]
+        p, facts = positions.starting(lane, lane.start(opened.begin))
+        return self.position(p), 0 if facts is None else self.fact(lane.index, facts)
 
     # a whole trace
 
@@ -374,15 +296,13 @@ class _Tables:
         return self.loops[lane.loop_key(p.version, p.source) if isinstance(p, Simple) else p]
 
 
-def _reading(lane: Lane, version: int, source: State, facts: Facts, pair: Pair) -> Reading:
-    return Reading(version, source, facts, ((lane.loop_key(version, source), pair),))
-
-
 def _add(status: int) -> None:
     if status == lib.SK_FULL:
         raise Full
     if status != lib.SK_OK:
-        raise RuntimeError(f"the native tables refused an entry: {ffi.string(lib.sk_message(status)).decode()}")
+        raise RuntimeError(
+            f"the native tables refused an entry: {ffi.string(lib.sk_message(status)).decode()}"
+        )
 
 
 # --- the router ----------------------------------------------------------------------------------------
@@ -415,9 +335,7 @@ class Router:
         self._types: dict[str, int] = {}
         self._open_traces: dict[tuple[int, bytes], int] = {}
         self._symbols_of = self.symbols.generation
-        self._look_closer = any(
-            self.intake.contexts.needed_by(lane.migration) for lane in deployment.lanes
-        )
+        self._look_closer = any(self.intake.contexts.needed_by(lane.migration) for lane in deployment.lanes)
         # What every batch needs, made once.
         self._counts = array("Q", [0]) * limits.decisions
         self._misses = ffi.new("sk_miss[]", limits.misses)
@@ -563,7 +481,9 @@ class Router:
 
     def _make_room(self, actors: int) -> None:
         fresh = self.symbols.generation != self._symbols_of
-        crowded = max(len(self.decisions), len(self.opened)) + actors >= min(self.limits.decisions, self.limits.heads)
+        crowded = max(len(self.decisions), len(self.opened)) + actors >= min(
+            self.limits.decisions, self.limits.heads
+        )
         if not (fresh or crowded):
             return
         self._symbols_of = self.symbols.generation
@@ -582,7 +502,9 @@ class Router:
         self.tables = _Tables(self, self.limits, self.dense)
         self.tables.add_heads()
 
-    def _route(self, traces: list[bytes], heads: array[int], actor: Callable[[int], Actor[Any, Any]]) -> Routed:
+    def _route(
+        self, traces: list[bytes], heads: array[int], actor: Callable[[int], Actor[Any, Any]]
+    ) -> Routed:
         n = len(traces)
         symbols = b"".join(traces)
         lengths = array("Q", accumulate((len(t) >> 2 for t in traces), initial=0))
@@ -668,7 +590,9 @@ class Router:
 
 def event_names(deployment: Deployment) -> list[str]:
     """Every event type the definitions spell out, in a fixed order."""
-    names = {d for s in (*deployment.sources, deployment.target) for d in s.descriptors() if not d.endswith("*")}
+    names = {
+        d for s in (*deployment.sources, deployment.target) for d in s.descriptors() if not d.endswith("*")
+    }
     for lane in deployment.lanes:
         names |= set(lane.migration.rename_events)
     return sorted(names)
@@ -687,9 +611,7 @@ def partition(hashes: bytes, base: int, parts: int, part: int) -> tuple[bytes, b
     n = len(hashes) // 8
     chosen, ordinals = bytearray(8 * n), bytearray(8 * n)
     found = ffi.new("uint64_t *")
-    _done(
-        lib.sk_partition(_words(hashes), n, base, parts, part, _words(chosen), _words(ordinals), n, found)
-    )
+    _done(lib.sk_partition(_words(hashes), n, base, parts, part, _words(chosen), _words(ordinals), n, found))
     return bytes(chosen[: 8 * found[0]]), bytes(ordinals[: 8 * found[0]])
 
 

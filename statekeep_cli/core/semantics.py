@@ -1,22 +1,20 @@
-"""Configurations and macrosteps, as pure functions.
+"""Macrosteps, as pure functions.
 
 The algorithm and its names are SCXML's (https://www.w3.org/TR/scxml/#AlgorithmforSCXMLInterpretation)
 in the form XState v5 gives it; recorded vectors of the real library hold it there. Guards are opaque:
-every function asks `guard(g)` for an outcome, and `outcomes` follows all answers that may be given.
+every function asks a `GuardTest`, and `outcomes.py` follows all answers that may be given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
-from statekeep_cli.core.model import Definition, Guard, StateNode, StateValue, Transition
+from statekeep_cli.core.configuration import is_descendant, is_done, is_in_final_state, is_legal, leaves
+from statekeep_cli.core.model import Definition, Guard, StateNode, Transition
 
 # A macrostep of a sane definition settles within a few microsteps; XState itself has no bound.
 MAX_MICROSTEPS = 1_000
-# Ways followed through one macrostep, and guard answers in one microstep, before it is called too wide.
-MAX_BRANCHES = 4_096
 
 HistoryValue = tuple[tuple[int, int], ...]
 GuardTest = Callable[[Guard], bool]
@@ -49,19 +47,6 @@ class State:
     history: HistoryValue = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one macrostep did, under one choice of guard outcomes.
-
-    `taken` are the transitions selected for the event itself (not the `always` and done events
-    after it); `guards` pairs each guard asked with its outcome, guards seen both ways left out.
-    """
-
-    state: State
-    taken: tuple[Transition, ...] = ()
-    guards: tuple[tuple[Guard, bool], ...] = ()
-
-
 # --- event descriptors ---------------------------------------------------------------------------
 
 
@@ -78,50 +63,6 @@ def candidates(node: StateNode, event: str) -> Iterator[Transition]:
     wild = [d for d in node.transitions if d.endswith("*") and d != event and matches(d, event)]
     for descriptor in sorted(wild, key=len, reverse=True):
         yield from node.transitions[descriptor]
-
-
-# --- sets of nodes -------------------------------------------------------------------------------
-
-
-def is_descendant(d: Definition, node: int, of: int) -> bool:
-    """Proper descendant; everything descends from -1, the place outside the machine."""
-    return of < 0 or bool(d.nodes[of].descendants >> node & 1)
-
-
-def is_in_final_state(d: Definition, node: StateNode, configuration: int) -> bool:
-    """SCXML isInFinalState: a final child is active, or every region is in its own."""
-    if node.kind == "compound":
-        return any(d.nodes[c].kind == "final" and configuration >> c & 1 for c in node.children)
-    if node.kind == "parallel":
-        return all(is_in_final_state(d, d.nodes[c], configuration) for c in node.children)
-    return node.kind == "final"
-
-
-def is_done(d: Definition, configuration: int) -> bool:
-    """Has the machine itself reached a final state?"""
-    return is_in_final_state(d, d.root, configuration)
-
-
-def is_legal(d: Definition, configuration: int) -> bool:
-    """SCXML legal configuration: the root, one child per compound state, all of a parallel one."""
-    if not configuration & 1:
-        return False
-    allowed = 1
-    for node in d.nodes_in(configuration):
-        if not allowed >> node.index & 1:
-            return False
-        active = [c for c in node.children if configuration >> c & 1]
-        if node.kind == "compound" and len(active) != 1:
-            return False
-        if node.kind == "parallel" and len(active) != len(node.children):
-            return False
-        for child in active:
-            allowed |= 1 << child
-    return True
-
-
-def leaves(d: Definition, configuration: int) -> list[StateNode]:
-    return [n for n in d.nodes_in(configuration) if n.is_leaf]
 
 
 def default_entry(d: Definition, node: StateNode) -> int:
@@ -160,72 +101,6 @@ def remembered_entry(d: Definition, parent: StateNode, targets: tuple[int, ...])
     for target in targets:
         _add_ancestors(d, [n.index for n in _proper_ancestors(d, target, parent.index)], {}, into, -1)
     return sum(1 << i for i in into) & parent.descendants
-
-
-def unstable_nodes(d: Definition, state: State) -> list[StateNode]:
-    """The nodes whose `always` leaves this configuration whatever the guards say; [] if it may rest."""
-    leaving: dict[int, StateNode] = {}
-    for result, _ in explore(lambda test: _eventless(d, state, test), {}):
-        if not result:
-            return []
-        for t in result:
-            leaving[t.source] = d.nodes[t.source]
-    return list(leaving.values())
-
-
-def _eventless(d: Definition, state: State, guard: GuardTest) -> list[Transition]:
-    """The targeted `always` transitions that fire from here and leave the configuration."""
-    run = _Run(state.configuration, dict(state.history), [])
-    enabled = select_eventless_transitions(d, run.configuration, run.history, Asked(guard))
-    if not enabled or is_done(d, state.configuration):
-        return []
-    _microstep(d, run, enabled)
-    return [t for t in enabled if t.targets] if run.configuration != state.configuration else []
-
-
-# --- state values --------------------------------------------------------------------------------
-
-
-def state_value(d: Definition, configuration: int) -> StateValue:
-    """XState's nested encoding of a configuration."""
-
-    def value(node: StateNode) -> Any:
-        active = [d.nodes[c] for c in node.children if configuration >> c & 1]
-        if node.kind == "compound" and len(active) == 1 and active[0].is_leaf:
-            return active[0].path[-1]
-        return {child.path[-1]: value(child) for child in active}
-
-    result: StateValue = value(d.root)
-    return result
-
-
-def configuration_of(d: Definition, value: Any) -> int | None:
-    """The configuration a state value stands for; None unless it is complete and legal.
-
-    A dotted path to a leaf (`"review.pending"`) is accepted where all its ancestors are compound.
-    """
-    if isinstance(value, str):
-        node = d.node((value,)) or d.node(value)
-        if node is None or node.kind == "history":
-            return None
-        configuration = node.ancestors | 1 << node.index
-        return configuration if is_legal(d, configuration) else None
-    if not isinstance(value, dict):
-        return None
-    configuration, pending = 1, [(d.root, value)]
-    while pending:
-        node, inner = pending.pop()
-        if isinstance(inner, str):
-            inner = {inner: {}}
-        if not isinstance(inner, dict):
-            return None
-        for key, below in inner.items():
-            child = d.by_path.get((*node.path, key))
-            if child is None:
-                return None
-            configuration |= 1 << child
-            pending.append((d.nodes[child], below))
-    return configuration if is_legal(d, configuration) else None
 
 
 # --- SCXML procedures ----------------------------------------------------------------------------
@@ -422,9 +297,7 @@ def _enter(d: Definition, run: _Run, into: set[int]) -> None:
             run.done = True
 
 
-def select_transitions(
-    d: Definition, configuration: int, event: str, guard: GuardTest
-) -> list[Transition]:
+def select_transitions(d: Definition, configuration: int, event: str, guard: GuardTest) -> list[Transition]:
     """SCXML selectTransitions: the deepest enabled transition of every region, in document order."""
 
     def select(node: StateNode) -> list[Transition]:
@@ -509,8 +382,10 @@ def default_initial(d: Definition) -> int:
     return sum(1 << i for i in into)
 
 
-def receive(d: Definition, state: State, event: str, test: GuardTest) -> tuple[Moment, tuple[Transition, ...]]:
-    """The first microstep of an external event, and the transitions it took. A finished machine takes none."""
+def receive(
+    d: Definition, state: State, event: str, test: GuardTest
+) -> tuple[Moment, tuple[Transition, ...]]:
+    """The first microstep of an external event, and the transitions it took (none, if finished)."""
     if is_done(d, state.configuration):
         return Moment(state.configuration, state.history, done=True), ()
     run = _Run(state.configuration, dict(state.history), [])
@@ -536,11 +411,20 @@ def proceed(d: Definition, moment: Moment, test: GuardTest) -> Moment:
     return _moment(run, changed or not eventless)
 
 
+def microstep_from(d: Definition, state: State, enabled: list[Transition]) -> int:
+    """The configuration after these transitions, before anything else happens."""
+    run = _Run(state.configuration, dict(state.history), [])
+    _microstep(d, run, enabled)
+    return run.configuration
+
+
 def finish(d: Definition, moment: Moment) -> State:
     """The state a settled macrostep ends in. Raises `IllegalConfiguration`."""
     if not is_legal(d, moment.configuration):
         names = _names(d, moment)
-        raise IllegalConfiguration(f"the macrostep ends in an illegal configuration: {', '.join(names)}", names)
+        raise IllegalConfiguration(
+            f"the macrostep ends in an illegal configuration: {', '.join(names)}", names
+        )
     return State(moment.configuration, moment.history)
 
 
@@ -548,7 +432,7 @@ def _names(d: Definition, moment: Moment) -> tuple[str, ...]:
     return tuple(n.name for n in leaves(d, moment.configuration))
 
 
-def _unsettled(d: Definition, moment: Moment) -> Unsettled:
+def unsettled(d: Definition, moment: Moment) -> Unsettled:
     names = _names(d, moment)
     return Unsettled(f"the macrostep never settles; it passes through {', '.join(names)}", names)
 
@@ -558,7 +442,7 @@ def _settle(d: Definition, moment: Moment, test: GuardTest) -> State:
         if moment.stable:
             return finish(d, moment)
         moment = proceed(d, moment, test)
-    raise _unsettled(d, moment)
+    raise unsettled(d, moment)
 
 
 def initial_state(d: Definition, guard: GuardTest) -> State:
@@ -575,136 +459,3 @@ def macrostep(
     """
     moment, taken = receive(d, state, event, guard)
     return _settle(d, moment, guard), taken
-
-
-# --- every outcome -------------------------------------------------------------------------------
-
-
-class _Script:
-    """Answers guards from a script, False once it is exhausted, and writes down what was asked."""
-
-    __slots__ = ("asked", "known", "script", "used")
-
-    def __init__(self, script: list[bool], known: Mapping[Guard, bool]):
-        self.script, self.known = script, known
-        self.asked: list[tuple[Guard, bool]] = []
-        self.used = 0
-
-    def __call__(self, guard: Guard) -> bool:
-        if guard in self.known:
-            answer = self.known[guard]
-        else:
-            if self.used == len(self.script):
-                self.script.append(False)
-            answer = self.script[self.used]
-            self.used += 1
-        self.asked.append((guard, answer))
-        return answer
-
-
-T = TypeVar("T")
-
-
-def explore(run: Callable[[GuardTest], T], known: Mapping[Guard, bool]) -> Iterator[tuple[T, list[tuple[Guard, bool]]]]:
-    """Run one guarded microstep for every combination of answers to its unknown guards, with what was
-    asked and answered. Raises `StepError` past `MAX_BRANCHES`."""
-    script: list[bool] = []
-    for _ in range(MAX_BRANCHES):
-        answers = _Script(script, known)
-        result = run(answers)
-        del script[answers.used :]
-        yield result, answers.asked
-        while script and script[-1]:
-            script.pop()
-        if not script:
-            return
-        script[-1] = True
-    raise StepError(f"more than {MAX_BRANCHES} combinations of guard outcomes in one microstep")
-
-
-# What was seen of each guard so far: 1 true, 2 false, 3 both.
-_Seen = tuple[tuple[Guard, int], ...]
-_Point = tuple[Moment, tuple[Transition, ...], _Seen]
-
-
-def _with(seen: _Seen, asked: list[tuple[Guard, bool]]) -> _Seen:
-    if not asked:
-        return seen
-    found = dict(seen)
-    for guard, answer in asked:
-        found[guard] = found.get(guard, 0) | (1 if answer else 2)
-    return tuple(sorted(found.items(), key=lambda x: (x[0].name, x[0].params)))
-
-
-def _all_ends(
-    d: Definition, starts: list[_Point], known: Mapping[Guard, bool]
-) -> tuple[tuple[Outcome, ...], tuple[StepError, ...]]:
-    """Everything a macrostep may lead to. The microsteps are a graph, not a tree: what differs in
-    nothing that matters is followed once, and a way back into the path is one that never settles."""
-    found: dict[Outcome, None] = {}
-    errors: dict[str, StepError] = {}
-    closed: dict[_Point, bool] = {}
-    path: list[tuple[_Point, Iterator[_Point]]] = []
-
-    def after(point: _Point) -> Iterator[_Point]:
-        moment, taken, seen = point
-        for result, asked in explore(lambda test: proceed(d, moment, test), known):
-            yield result, taken, _with(seen, asked)
-
-    for begin in starts:
-        pending: list[_Point] = [begin]
-        while pending or path:
-            if pending:
-                point = pending.pop()
-                if point in closed:
-                    if not closed[point]:
-                        error = _unsettled(d, point[0])
-                        errors[str(error)] = error
-                elif point[0].stable:
-                    closed[point] = True
-                    try:
-                        guards = tuple((g, mask == 1) for g, mask in point[2] if mask != 3)
-                        found[Outcome(finish(d, point[0]), point[1], guards)] = None
-                    except StepError as illegal:
-                        errors[str(illegal)] = illegal
-                elif len(closed) >= MAX_BRANCHES:
-                    wide = StepError(f"more than {MAX_BRANCHES} ways through one macrostep")
-                    return (), (wide,)
-                else:
-                    closed[point] = False  # open: on the path
-                    path.append((point, after(point)))
-            if path:
-                following = next(path[-1][1], None)
-                if following is None:
-                    closed[path.pop()[0]] = True
-                else:
-                    pending.append(following)
-    return tuple(found), tuple(errors.values())
-
-
-def outcomes(
-    d: Definition, state: State, event: str, known: Mapping[Guard, bool] | None = None
-) -> tuple[tuple[Outcome, ...], tuple[StepError, ...]]:
-    """Every distinct outcome of a macrostep, and the ways in which it has none.
-
-    Guards in `known` have that outcome throughout; the others may change between microsteps.
-    """
-    known = known or {}
-    try:
-        starts = [
-            (moment, taken, _with((), asked))
-            for (moment, taken), asked in explore(lambda test: receive(d, state, event, test), known)
-        ]
-        return _all_ends(d, starts, known)
-    except StepError as error:
-        return (), (error,)
-
-
-def initial_outcomes(
-    d: Definition, known: Mapping[Guard, bool] | None = None
-) -> tuple[tuple[Outcome, ...], tuple[StepError, ...]]:
-    """Every stable state the definition may start in; `known` as for `outcomes`."""
-    try:
-        return _all_ends(d, [(start(d), (), ())], known or {})
-    except StepError as error:
-        return (), (error,)

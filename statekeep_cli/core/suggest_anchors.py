@@ -14,12 +14,12 @@ from typing import Any
 from statekeep_cli.core.alphabet import is_internal
 from statekeep_cli.core.anchors import Truth
 from statekeep_cli.core.apv import Deployment
+from statekeep_cli.core.configuration import leaves
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.model import Path, canonical, join_path
 from statekeep_cli.core.placement import Placed, mapped, with_route
 from statekeep_cli.core.record import Opened
 from statekeep_cli.core.replay import Event, Reading
-from statekeep_cli.core.semantics import leaves
 from statekeep_cli.core.suggest_places import Spot, written
 
 MAX_EVENTS = 60  # tried as anchors
@@ -215,7 +215,7 @@ def _facts(probe: Deployment, opened: Opened, names: Iterable[str]) -> dict[str,
         readings = lane.advance(readings, item)
         if len(readings) > MAX_READINGS:
             return dict.fromkeys(names)
-    ends = probe.ends_of(lane.index, readings, opened.case.configuration)
+    ends = lane.ends_in(readings, opened.case.configuration)
     found: dict[str, Truth] = dict.fromkeys(names)
     for name in found if ends else ():
         values = {lane.anchors.holds(name, facts) for facts, _ in ends}

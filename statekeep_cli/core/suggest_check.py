@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from statekeep_cli.core.apv import Deployment
+from statekeep_cli.core.configuration import configuration_of
 from statekeep_cli.core.decision import Decision, Hazard, Landing, Place
 from statekeep_cli.core.migration import speaks_for
 from statekeep_cli.core.model import Definition, Path, split_path
 from statekeep_cli.core.proposal import Dropped, Entry, Proposal, Support, Unhelped, block_of
 from statekeep_cli.core.report import OUTCOMES
-from statekeep_cli.core.semantics import configuration_of
 from statekeep_cli.core.suggest_places import landing_of, lane_of
 from statekeep_cli.core.suggest_renames import changes
 from statekeep_cli.core.survey import Compared

@@ -12,12 +12,12 @@ from itertools import combinations, islice, product
 from typing import Any
 
 from statekeep_cli.core.apv import Deployment
+from statekeep_cli.core.configuration import configuration_of, leaves, state_value
 from statekeep_cli.core.decision import Decision, Place
 from statekeep_cli.core.migration import speaks_for
 from statekeep_cli.core.model import Path, StateValue, join_path
 from statekeep_cli.core.placement import Placed, mapped
 from statekeep_cli.core.replay import Lane
-from statekeep_cli.core.semantics import configuration_of, leaves, state_value
 from statekeep_cli.core.survey import Survey
 
 # Strands that are about where the actor belongs; a place for it resolves them.

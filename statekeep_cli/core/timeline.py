@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from statekeep_cli.core.apv import Case, describe_end, describe_gap
+from statekeep_cli.core.configuration import state_value
 from statekeep_cli.core.decision import Place
 from statekeep_cli.core.model import Definition, canonical, value_text
+from statekeep_cli.core.outcomes import outcomes
 from statekeep_cli.core.placement import Placed, identity
 from statekeep_cli.core.record import Opened, item_of
 from statekeep_cli.core.replay import (
@@ -26,7 +28,7 @@ from statekeep_cli.core.replay import (
     Reading,
     TooWide,
 )
-from statekeep_cli.core.semantics import State, outcomes, state_value
+from statekeep_cli.core.semantics import State
 from statekeep_cli.core.trace import Actor
 
 Way = Literal["kept", "erased", "settled"]
@@ -343,5 +345,3 @@ def numbered(actor: Actor[Any, Any]) -> list[tuple[int, Item]]:
 
 def place(d: Definition, configuration: int) -> Place:
     return Place(d.id, d.version, value_text(state_value(d, configuration)))
-
-

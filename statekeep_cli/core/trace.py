@@ -47,16 +47,14 @@ class Item(Struct, frozen=True, gc=False):
 
 
 class Event(Struct, Generic[T], frozen=True, gc=False):
-    """An event with its type and nothing else that a decision reads.
+    """An event with its type, and no recorded state.
 
-    The three other fields accept null only, so that decoding fails, instead of losing something, on a
-    recorded state or a marker. The block is then decoded again with `Item`.
+    With letters for types (`Symbols.letters`) no marker can be one. `state` accepts null only, so that
+    decoding fails on a recorded state instead of losing it; the block is then decoded again with `Item`.
     """
 
     type: T
     state: None = None
-    origin: None = field(name="from", default=None)
-    to: None = None
 
 
 class Actor(Struct, Generic[H, S], frozen=True, gc=False):

@@ -191,18 +191,27 @@ def moved(unreadable: Iterable[Unreadable], lines: int) -> list[Unreadable]:
     return [one._replace(line=one.line + lines) for one in unreadable]
 
 
-def identify(path: str, ordinals: Collection[int]) -> dict[int, tuple[str, int]]:
-    """The id and the line of the readable actors with these ordinals, by reading the file again."""
+def identify(path: str, ordinals: Collection[int], joined: bool = False) -> dict[int, tuple[str, int]]:
+    """The id and the line of the readable actors with these ordinals, by reading the file again.
+
+    `joined`: they were read with a history file, where actors with a history of their own do not count. Only
+    for inputs that can be read twice (`size_of` knows their size).
+    """
     wanted = sorted(ordinals)
     found: dict[int, tuple[str, int]] = {}
-    at = 0
+    at = ordinal = 0
     for batch in read_actors(path, keep_going=True):
-        while at < len(wanted) and wanted[at] < batch.ordinal + len(batch.actors):
-            index = wanted[at] - batch.ordinal
-            found[wanted[at]] = (str(batch.ids[index]), batch.lines[index])
+        places = [
+            (str(actor.id), line)
+            for actor, line in zip(batch.actors, batch.lines, strict=True)
+            if not joined or actor.history is None
+        ]
+        while at < len(wanted) and wanted[at] < ordinal + len(places):
+            found[wanted[at]] = places[wanted[at] - ordinal]
             at += 1
         if at == len(wanted):
             break
+        ordinal += len(places)
     return found
 
 

@@ -128,8 +128,8 @@ def cut_array(stream: Stream, block: int = BLOCK) -> Iterator[Block]:
         while True:
             try:
                 end = scan(window.text, window.at)[1]
-                # A number may go on in what has not been read yet.
-                if end < len(window.text) or window.ended:
+                # Only objects show their end; a number may go on in what has not been read yet.
+                if window.text[window.at] == "{" or end + LONGEST_TOKEN < len(window.text) or window.ended:
                     return end
             except RecursionError:
                 raise window.refused("nested too deeply to be read", window.at) from None

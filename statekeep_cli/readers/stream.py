@@ -15,8 +15,8 @@ from typing import BinaryIO, Self
 
 from statekeep_cli.errors import InputUnreadable, Problem
 
-# Bytes asked for at once: decoding a block of this size stays near the caches, and the work per block does not
-# show any more (measured from 64 KiB to 1 MiB, whole previews).
+# Bytes asked for at once: decoding a block of this size stays near the caches, and the work per block does
+# not show any more (measured from 64 KiB to 1 MiB, whole previews).
 BLOCK = 256 * 1024
 # Bytes of the longest record: what is read before its end is found has to fit into memory.
 MAX_RECORD = 64 * 1024 * 1024
