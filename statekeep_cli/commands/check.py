@@ -32,6 +32,8 @@ def check(
 
     With several definitions the last is checked against the others, as the target they migrate to.
     Exits 0 when there are no errors, 3 when there are, 1 when a file cannot be read.
+
+    Example: statekeep check v1.yaml v2.yaml
     """
     from statekeep_cli.readers.definitions import examine_all
 

@@ -18,6 +18,8 @@ def schema(
 
     KIND is definition (with its routing metadata), actor (one record of an export), report
     (preview --format json) or decision (one line of preview --format jsonl).
+
+    Example: statekeep schema definition
     """
     from statekeep_cli import schemas
 
