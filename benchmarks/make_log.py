@@ -22,7 +22,7 @@ from typing import Any
 
 PROFILES = ("loan", "recorded", "interleaved")
 LENGTHS = (3, 4, 5, 6, 7, 8, 8, 9, 10, 11, 12, 13)
-LOAN_LENGTHS = (5, 6, 7, 8, 9, 10, 10, 11, 12, 13, 14, 15)  # some end early, in a final state
+LOAN_LENGTHS = (4, 5, 6, 7, 7, 8, 9, 9, 10, 11, 12, 13)  # some end early, in a final state
 BRANCHES = ("north", "south", "east", "west", "online", "partner")
 DAYS = [f"2026-{month:02d}-{day:02d}T" for month in range(1, 13) for day in range(1, 29)]
 MINUTES = [f"{hour:02d}:{minute:02d}:00Z" for hour in range(24) for minute in range(60)]
@@ -31,9 +31,9 @@ MINUTES = [f"{hour:02d}:{minute:02d}:00Z" for hour in range(24) for minute in ra
 LOAN: dict[str, list[tuple[str, str | None, int]]] = {
     "draft": [("SUBMIT", "screening", 1)],
     "screening": [
-        ("REQUEST_DOCUMENTS", "awaiting_documents", 4),
-        ("SCREENED", "credit_check", 5),
-        ("NOTE_ADDED", None, 2),
+        ("REQUEST_DOCUMENTS", "awaiting_documents", 16),
+        ("SCREENED", "credit_check", 20),
+        ("NOTE_ADDED", None, 8),
         ("WITHDRAW", "withdrawn", 1),
     ],
     "awaiting_documents": [
@@ -42,23 +42,23 @@ LOAN: dict[str, list[tuple[str, str | None, int]]] = {
         ("NOTE_ADDED", None, 1),
     ],
     "credit_check": [
-        ("CREDIT_GOOD", "offer", 6),
-        ("CREDIT_UNCLEAR", "manual_review", 4),
+        ("CREDIT_GOOD", "offer", 24),
+        ("CREDIT_UNCLEAR", "manual_review", 16),
         ("CREDIT_POOR", "rejected", 1),
-        ("NOTE_ADDED", None, 1),
+        ("NOTE_ADDED", None, 4),
     ],
     "manual_review": [
-        ("APPROVE", "offer", 4),
-        ("ESCALATE", "committee", 2),
-        ("REQUEST_DOCUMENTS", "awaiting_documents", 2),
+        ("APPROVE", "offer", 16),
+        ("ESCALATE", "committee", 8),
+        ("REQUEST_DOCUMENTS", "awaiting_documents", 8),
         ("REJECT", "rejected", 1),
-        ("NOTE_ADDED", None, 2),
+        ("NOTE_ADDED", None, 8),
     ],
     "committee": [("APPROVE", "offer", 3), ("SEND_BACK", "manual_review", 2), ("NOTE_ADDED", None, 1)],
-    "offer": [("ACCEPT", "contract.drafting", 6), ("REVISE", "credit_check", 2), ("EXPIRE", "withdrawn", 1)],
+    "offer": [("ACCEPT", "contract.drafting", 24), ("REVISE", "credit_check", 8), ("EXPIRE", "withdrawn", 1)],
     "contract.drafting": [("DRAFTED", "contract.signing", 4), ("NOTE_ADDED", None, 1)],
     "contract.signing": [("SIGNED", "repaying", 5), ("CORRECT", "contract.drafting", 2), ("REMIND", None, 1)],
-    "repaying": [("PAYMENT", None, 8), ("MISSED_PAYMENT", "arrears", 2), ("SETTLE", "closed", 1)],
+    "repaying": [("PAYMENT", None, 32), ("MISSED_PAYMENT", "arrears", 8), ("SETTLE", "closed", 1)],
     "arrears": [("PAYMENT", "repaying", 5), ("REMIND", None, 3)],
     "rejected": [],
     "withdrawn": [],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,7 @@ from statekeep_cli.readers.actors import (
     no_actors,
     plan_ranges,
     read_range,
+    size_of,
 )
 from statekeep_cli.readers.actors import (
     identify as actors_at,
@@ -90,7 +92,7 @@ class Worker:
         self.router = Router(self.deployment, self.symbols)
         self.records = Records(self.symbols)
         self.history = History(task.history, self.symbols) if task.history is not None else None
-        self.piped = task.actors == "-"
+        self.piped = size_of(task.actors) is None
         digests = [d.digest for d in (*task.sources, task.target)]
         self.lines = Lines(digests) if task.lines else None
         self.what_if = WhatIf(self.deployment, self.symbols)
@@ -235,6 +237,9 @@ _worker: Worker | None = None
 
 def _begin(task: Task) -> None:
     global _worker  # a worker process has exactly one task
+    # Ctrl-C reaches the whole process group; the parent answers it, and ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _worker = Worker(task)
 
 
@@ -294,7 +299,7 @@ def decide_all(
     lines_of = Lines([d.digest for d in (*task.sources, task.target)])
     claims: dict[int, bytes] = {}
     actors = lines = taken = 0
-    with closing(_Ids(task.actors)) as ids:
+    with closing(_Ids(task)) as ids:
         for part in parts(task, jobs):
             bad = moved(part.unreadable, lines)
             complaints.add(bad)
@@ -322,10 +327,11 @@ def decide_all(
 class _Ids:
     """The ids of all records: a repeated one takes its record out of the count, as unreadable."""
 
-    def __init__(self, path: str):
-        self.path = path
+    def __init__(self, task: Task):
+        self.task = task
         self.seen = repeats.Seen()
-        self.names = repeats.Names() if path == "-" else None  # what cannot be read a second time
+        # What cannot be read a second time is kept.
+        self.names = repeats.Names() if size_of(task.actors) is None else None
         self.decisions: dict[int, Decision] = {}
         self.origins: dict[tuple[int, int], int] = {}
 
@@ -342,7 +348,8 @@ class _Ids:
             self.names.add(actors, part.names, [line + lines for line in part.places])
 
     def settle(self, tally: Tally, complaints: Complaints) -> None:
-        identify = self.names.identify if self.names is not None else partial(actors_at, self.path)
+        again = partial(actors_at, self.task.actors, joined=self.task.history is not None)
+        identify = self.names.identify if self.names is not None else again
         found = repeats.tally(self.seen.repeats(partition, find_repeats), identify)
         for number, count in found.decisions.items():
             tally.remove(self.decisions[number], count)

@@ -130,12 +130,13 @@ class Deployment:
         ]
         if not matching or (len(matching) > 1 and not only):
             what = "no version" if version is None else f"version {version}"
+            what += f" of {definition}" if definition is not None else ""
             given = ", ".join(s.label for s in self.sources)
             return Decision(
                 "strand",
                 "version_unknown",
                 source=place,
-                detail=f"the actor names {what} of {definition or 'no definition'}; given were {given}",
+                detail=f"the actor names {what}; given were {given}",
             )
         lane = matching[0]
         source = self.sources[lane]

@@ -116,7 +116,12 @@ class Intake:
         m = self.deployment.lanes[lane].migration
         if not self.contexts.needed_by(m):
             return (), ""
-        context = decoded(actor.context)
+        try:
+            context = decoded(actor.context)
+        except RecursionError:
+            return (False,) * len(
+                self.contexts.predicates
+            ), "the context is nested too deeply to be looked at"
         return self.contexts.look({} if context is None else context, m)
 
     def begin(

@@ -69,6 +69,7 @@ def text(e: Explanation, frame: Frame, width: int = 80, color: bool = False) -> 
 class _Page:
     def __init__(self, e: Explanation, frame: Frame, width: int, paint: Paint):
         self.e, self.frame, self.width, self.paint = e, frame, width, paint
+        self.labelled = several_versions(e)
 
     def head(self) -> Iterator[str]:
         e = self.e
@@ -92,7 +93,7 @@ class _Page:
         head = ["#", *(["time"] if with_times and not narrow else []), "event"]
         routed = any(m.sides for m in e.timeline)
         if routed:
-            source = "source" if several_versions(e) else self.frame.source(e.lane)
+            source = "source" if self.labelled else self.frame.source(e.lane)
             head += [inert(source), inert(self.frame.target)]
         rows = [(m, self.rows(m, with_times, narrow, routed)) for m in e.timeline]
         table = Table.fit([head, *(row for _, found in rows for row in found)], self.width)
@@ -121,7 +122,7 @@ class _Page:
         first = [number, *([inert(m.at)] if with_times and not narrow else []), event]
         if not routed:
             return [first]
-        sides = side_rows(m, several_versions(self.e))
+        sides = side_rows(m, self.labelled)
         blank = [""] * len(first)
         return [[*(blank if i else first), *map(inert, pair)] for i, pair in enumerate(sides)]
 
@@ -338,6 +339,7 @@ def _timeline(e: Explanation, frame: Frame) -> str:
     head = ["#", *(["time"] if times else []), "event", "source", "target", ""]
     lines = [f"| {' | '.join(head)} |", "|---:" + "|---" * (len(head) - 1) + "|"]
     before: Moment | None = None
+    labelled = several_versions(e)
     for m in e.timeline:
         notes = [*remarks(m, before, e, frame.target)]
         if m.way != "kept":
@@ -345,7 +347,7 @@ def _timeline(e: Explanation, frame: Frame) -> str:
         if not m.explained:
             notes.append("not explained")
         before = m if m.way == "kept" else before
-        for i, (source, target) in enumerate(side_rows(m, several_versions(e))):
+        for i, (source, target) in enumerate(side_rows(m, labelled)):
             first = [str(m.number), *([_cell(m.at)] if times else []), _cell(event_text(m))]
             start = first if i == 0 else [""] * len(first)
             said = "; ".join(notes) if i == 0 else ""
