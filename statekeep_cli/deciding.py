@@ -118,7 +118,7 @@ class Worker:
         """Parts of about `PART` actors; a new one where the router starts its numbers afresh."""
         part, count, lines = Part(), Counts(), 0
         for batch in batches:
-            routed = self.router.route(batch.actors, batch.plain)
+            routed = self.router.route(batch.actors, batch.plain, batch.states)
             origin = (os.getpid(), self.router.generation)
             if part.actors and (part.actors >= PART or part.origin != origin):
                 yield self._finish(part, count)
@@ -195,7 +195,8 @@ class WhatIf:
             erased = Deployment(self.deployment.sources, self.deployment.target, erase_loops=True)
             self.erased = Router(erased, self.symbols)
         which = [i for i, n in enumerate(routed.ids) if n in stranded]
-        freed = self.erased.route([batch.actors[i] for i in which], batch.plain)
+        again = [batch.actors[i] for i in which]
+        freed = self.erased.route(again, batch.plain, [batch.states[i] for i in which])
         moving = {n for n in freed.counts if freed.decisions[n].outcome == "migrate"}
         if not moving:
             return

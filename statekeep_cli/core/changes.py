@@ -18,12 +18,12 @@ from statekeep_cli.core.replay import Lane
 
 KINDS = (
     "state_added",
+    "region_added",
     "state_removed",
+    "region_removed",
     "state_renamed",
     "state_moved",
     "kind_changed",
-    "region_added",
-    "region_removed",
     "initial_changed",
     "history_changed",
     "transition_added",
@@ -56,7 +56,8 @@ class Change:
     """One structural change. `kind` is one of `KINDS`; `state` is the state it is about (a source state's
     path, or a target's for what was added; "" for the definition as a whole), `on` the event of a transition,
     `before` and `after` what it was and what it is. `state_moved` is said of states whose actors a mapping
-    places elsewhere, whether their name survives or not."""
+    places elsewhere, whether their name survives or not; what is inside an added or removed state goes
+    without saying."""
 
     kind: str
     state: str = ""
@@ -122,10 +123,9 @@ class _Comparison:
             if mapped is not None and mapped != node.name:
                 kind = "state_renamed" if there is not None and there.name == mapped else "state_moved"
                 yield Change(kind, node.name, before=node.name, after=mapped)
-            if there is None:
-                kept = self.there[node.parent]
-                regions = self.source.nodes[node.parent].kind == "parallel"
-                region = regions and kept is not None and kept.kind == "parallel"
+            kept = self.there[node.parent] if node.path else None
+            if there is None and kept is not None:
+                region = self.source.nodes[node.parent].kind == kept.kind == "parallel"
                 yield Change("region_removed" if region else "state_removed", node.name, before=node.kind)
             if there is not None and there.kind != node.kind:
                 yield Change("kind_changed", node.name, before=node.kind, after=there.kind)
@@ -137,7 +137,7 @@ class _Comparison:
                 if self.source.nodes[index].kind == there.kind == "parallel":
                     parallel.add(there.index)
         for node in self.target.nodes:
-            if not named >> node.index & 1:
+            if not named >> node.index & 1 and named >> node.parent & 1:
                 kind = "region_added" if node.parent in parallel else "state_added"
                 yield Change(kind, node.name, after=node.kind)
 

@@ -433,19 +433,27 @@ class Router:
 
     # routing
 
-    def route(self, actors: Sequence[Actor[Any, Any]], plain: bool = False) -> Routed:
-        """Decide a batch; `plain` as in `readers.records.Batch`: every item has a letter as its type.
+    def route(
+        self, actors: Sequence[Actor[Any, Any]], plain: bool = False, states: Sequence[bytes] | None = None
+    ) -> Routed:
+        """Decide a batch of at most half of `limits.heads` actors.
 
-        The result's ids are good until the next call.
+        `plain` and `states` are as in `readers.records.Batch`: every item has a letter as its type, and
+        the raw states as bytes. The result's ids are good until the next call.
         """
+        if len(actors) > self.limits.heads // 2:
+            raise ValueError(f"at most {self.limits.heads // 2:,} actors in one batch")
         self._make_room(len(actors))
         if plain:
-            traces = [b"".join([i.type for i in a.history]) if a.history else b"" for a in actors]
-            heads = self._plain_heads(actors)
+            histories = [a.history for a in actors]
+            symbols = b"".join([item.type for history in histories if history for item in history])
+            lengths = [len(history) if history else 0 for history in histories]
+            heads = self._plain_heads(actors, states or [bytes(a.state) for a in actors])
         else:
             traces = [self.trace(a.history) if a.history else b"" for a in actors]
+            symbols, lengths = b"".join(traces), [len(t) >> 2 for t in traces]
             heads = array("I", [self.head(a) for a in actors])
-        return self._route(traces, heads, lambda i: actors[i])
+        return self._route(symbols, lengths, heads, actors)
 
     def route_one(self, actor: Actor[Any, Any]) -> Decision:
         """Decide a single actor, without the cost of setting up a batch."""
@@ -467,11 +475,14 @@ class Router:
             number: int = tables.one[0]
             if number < OPEN:
                 return self.decisions[number]
-        return self._route([trace], array("I", [head]), lambda _: actor)[0]
+        return self._route(trace, [len(trace) >> 2], array("I", [head]), [actor])[0]
 
-    def _plain_heads(self, actors: Sequence[Actor[Any, Any]]) -> array[int]:
+    def _plain_heads(self, actors: Sequence[Actor[Any, Any]], states: Sequence[bytes]) -> array[int]:
         """`head` for a whole batch of actors without snapshots, origins and markers."""
-        keys = [(a.definition, a.version, a.status, bytes(a.state), a.history is None) for a in actors]
+        keys = [
+            (a.definition, a.version, a.status, state, a.history is None)
+            for a, state in zip(actors, states, strict=True)
+        ]
         heads = [self._heads_of_records.get(key, -1) for key in keys]
         if min(heads, default=0) < 0:
             for i, head in enumerate(heads):
@@ -503,18 +514,21 @@ class Router:
         self.tables.add_heads()
 
     def _route(
-        self, traces: list[bytes], heads: array[int], actor: Callable[[int], Actor[Any, Any]]
+        self, symbols: bytes, lengths: Sequence[int], heads: array[int], actors: Sequence[Actor[Any, Any]]
     ) -> Routed:
-        n = len(traces)
-        symbols = b"".join(traces)
-        lengths = array("Q", accumulate((len(t) >> 2 for t in traces), initial=0))
+        n = len(heads)
+        offsets = array("Q", accumulate(lengths, initial=0))
+
+        def trace(i: int) -> bytes:
+            return symbols[offsets[i] << 2 : offsets[i + 1] << 2]
+
         ids = array("I", [PENDING]) * n
         counts = self._counts
         batch, result = self._batch, self._result
         batch.actors, batch.symbol_count = n, len(symbols) >> 2
         held = [
             from_buffer("uint32_t[]", symbols),
-            from_buffer("uint64_t[]", lengths),
+            from_buffer("uint64_t[]", offsets),
             from_buffer("uint32_t[]", heads),
             from_buffer("uint32_t[]", ids),
             from_buffer("uint64_t[]", counts),
@@ -530,7 +544,7 @@ class Router:
             for i in range(result.misses):
                 at = misses[i].actor
                 if ids[at] == PENDING:
-                    found = self._walk(traces[at], heads[at])
+                    found = self._walk(trace(at), heads[at])
                     if found is not None:
                         ids[at] = found
                         if found != OPEN:
@@ -538,7 +552,7 @@ class Router:
         if result.open or OPEN in ids:
             for i in range(n):
                 if ids[i] == OPEN:
-                    ids[i] = self._by_general_form(traces[i], heads[i], actor(i))
+                    ids[i] = self._by_general_form(trace(i), heads[i], actors[i])
                     counts[ids[i]] += 1
         totals = {}
         for number in range(len(self.decisions)):

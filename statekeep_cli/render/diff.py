@@ -83,7 +83,7 @@ class _Page:
         for v, row in zip(s.states, rows, strict=True):
             yield from table.lines(row)
             for said in details(v):
-                yield from wrap(inert(said), self.width, "   - ", "     ")
+                yield from wrap(inert(said), self.width, "   - ")
 
     def by_leaf(self, s: SourceDiff) -> Iterator[str]:
         grouped = leaf_rows(s)
@@ -105,7 +105,7 @@ class _Page:
             yield self.paint(title, "bold")
             for hazard, states in found[:MAX_HAZARDS]:
                 said = f"{hazard_text(hazard, inert)}; from {states_text(states, inert)}"
-                yield from wrap(said, self.width, "  ", "    ")
+                yield from wrap(said, self.width, "  - ")
             if found[MAX_HAZARDS:]:
                 yield f"  and {len(found) - MAX_HAZARDS:,} more"
 
@@ -116,7 +116,7 @@ class _Page:
         yield self.paint("what changed", "bold")
         for change in s.changes[:MAX_CHANGES]:
             sign, said = change_text(change, inert)
-            yield from wrap(said, self.width, f"  {sign} ", "    ")
+            yield from wrap(said, self.width, f"  {sign} ")
         if s.changes[MAX_CHANGES:]:
             yield f"  and {len(s.changes) - MAX_CHANGES:,} more; --format json has all"
 

@@ -179,7 +179,7 @@ class _Page:
         return wrap(inert(said), self.width)
 
     def item(self, said: str) -> list[str]:
-        return wrap(said, self.width, "  ", "    ")
+        return wrap(said, self.width, "  - ")
 
 
 # --- words -----------------------------------------------------------------------------------------------
