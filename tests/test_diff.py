@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from statekeep_cli.cli import main
+from statekeep_cli.core import replay
 from statekeep_cli.core.apv import Deployment
 from statekeep_cli.core.changes import KINDS, Change, changes
 from statekeep_cli.core.diff import Diff, SourceDiff, StateVerdict, diff
@@ -338,10 +339,10 @@ def test_guards_and_candidates() -> None:
         ("guard_dropped", "", "", "old", ""),
         ("guard_redefined", "", "", "big", "big"),
     ]
-    swapped = changed(
-        machine(1, {"a": on(GO=before), **ends}), machine(2, {"a": on(GO=before[::-1]), **ends})
-    )
-    assert swapped == [("order_changed", "a", "GO", "[big] b, [old] c, d", "d, [old] c, [big] b")]
+    backwards = machine(2, {"a": on(GO=before[::-1]), **ends})
+    assert changed(machine(1, {"a": on(GO=before), **ends}), backwards) == [
+        ("order_changed", "a", "GO", "[big] b, [old] c, d", "d, [old] c, [big] b")
+    ]
 
 
 def test_timers_and_invokes() -> None:
@@ -368,20 +369,13 @@ def test_events() -> None:
     source = machine(1, {"a": on(OK="b", NO="b", PING={}), "b": {}})
     migration = {"rename": {"events": {"OK": "FINE"}}}
     target = machine(2, {"a": on(FINE="b", NEW="b", PING={}), "b": {}}, migration=migration)
-    assert (
-        changed(source, target)
-        == [
-            ("transition_added", "a", "NEW", "", "b"),
-            ("transition_removed", "a", "NO", "b", ""),
-            ("event_new", "", "", "", "NEW"),
-            ("event_retired", "", "", "NO", ""),
-            ("event_retired", "", "", "PING", ""),
-            ("event_renamed", "", "", "OK", "FINE"),
-        ]
-        or True
-    )
-    kinds = {k for k, *_ in changed(source, target)}
-    assert {"event_new", "event_retired", "event_renamed"} <= kinds
+    assert changed(source, target) == [
+        ("transition_added", "a", "NEW", "", "b"),
+        ("transition_removed", "a", "NO", "b", ""),
+        ("event_new", "", "", "", "NEW"),
+        ("event_retired", "", "", "NO", ""),
+        ("event_renamed", "", "", "OK", "FINE"),
+    ]
 
 
 def test_every_kind_of_change_has_its_words() -> None:
@@ -399,8 +393,10 @@ def known_states(found: Diff) -> dict[tuple[int, str], tuple[SourceDiff, StateVe
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(strategies.cases())
-def test_actors_fare_as_the_diff_says(case: Mapping[str, Any]) -> None:
+@given(case=strategies.cases())
+def test_actors_fare_as_the_diff_says(monkeypatch: pytest.MonkeyPatch, case: Mapping[str, Any]) -> None:
+    monkeypatch.setattr(replay, "MAX_PATHS", 1_000)
+    monkeypatch.setattr(replay, "MAX_REACHABLE", 1_000)
     sources, target = [build(s) for s in case["sources"]], build(case["target"])
     found = diff(Deployment(sources, target), limit=500)
     for line in drawn(found, 40).splitlines():
@@ -470,13 +466,8 @@ def test_a_side_file_and_machine_formats(
     approved = next(s for s in source["states"] if s["from"]["state"] == "approved")
     assert (approved["verdict"], approved["endings"][0]["to"]["state"]) == ("safe", "security")
     assert whole["hasChanges"] is True
-    assert {
-        "kind": "state_moved",
-        "state": "approved",
-        "on": "",
-        "before": "approved",
-        "after": "security",
-    } in (source["changes"])
+    moved = {"kind": "state_moved", "state": "approved", "on": "", "before": "approved", "after": "security"}
+    assert moved in source["changes"]
     assert main(["diff", *files, "--format", "markdown"]) == 0
     page = capsys.readouterr().out
     assert page.startswith("### StateKeep diff: `m@1` → `m@2`")
@@ -487,11 +478,7 @@ def test_user_text_is_never_acted_on() -> None:
     evil = "\x1b[31m[/x]`|\u202e"
     source = machine(1, {"a": on(**{evil: evil}), evil: {}})
     found = compared(source, machine(2, {"a": on(**{evil: "b"}), "b": {}}))
-    refs = [DefinitionRef("source", evil, 1, "", "")]
-    for page in (
-        drawn(found),
-        render.markdown(found, render.Frame(refs)),
-        render.json(found, render.Frame(refs)),
-    ):
+    frame = render.Frame([DefinitionRef("source", evil, 1, "", "")])
+    for page in (drawn(found), render.markdown(found, frame), render.json(found, frame)):
         assert "\x1b" not in page
         assert "\u202e" not in page

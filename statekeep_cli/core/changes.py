@@ -223,15 +223,15 @@ class _Comparison:
     # the definition as a whole
 
     def events(self) -> Iterator[Change]:
-        ours = sorted(filter(_is_plain, self.source.descriptors()))
-        heard = {self.alphabet.translate(d) for d in ours}
+        ours, theirs = _listened(self.source), _listened(self.target)
+        heard = {self.alphabet.translate(event) for event in ours}
         for event in ours:
             there = self.alphabet.translate(event)
             if there != event:
                 yield Change("event_renamed", before=event, after=there)
             if self.alphabet.is_retired(there):
                 yield Change("event_retired", before=event)
-        for event in sorted(filter(_is_plain, self.target.descriptors())):
+        for event in theirs:
             if event not in heard:
                 yield Change("event_new", after=event)
 
@@ -334,9 +334,10 @@ def _invoke(invoke: Invoke) -> str:
     return invoke.src or invoke.id
 
 
-def _is_plain(descriptor: str) -> bool:
-    """An event by name: no wildcard, and not derived by XState."""
-    return not descriptor.startswith("xstate.") and not descriptor.endswith("*")
+def _listened(d: Definition) -> list[str]:
+    """The events that some transition takes, by name: no wildcards, none that XState derives."""
+    found = {e for n in d.nodes for e, ts in n.transitions.items() if not all(t.forbidden for t in ts)}
+    return sorted(e for e in found if not e.startswith("xstate.") and not e.endswith("*"))
 
 
 def _guards(d: Definition) -> set[str]:

@@ -31,20 +31,15 @@ def is_done(d: Definition, configuration: int) -> bool:
 
 def is_legal(d: Definition, configuration: int) -> bool:
     """SCXML legal configuration: the root, one child per compound state, all of a parallel one."""
-    if not configuration & 1:
-        return False
     allowed = 1
     for node in d.nodes_in(configuration):
-        if not allowed >> node.index & 1:
+        active = configuration & node.inside
+        if node.kind == "compound" and (not active or active & (active - 1)):
             return False
-        active = [c for c in node.children if configuration >> c & 1]
-        if node.kind == "compound" and len(active) != 1:
+        if node.kind == "parallel" and active != node.inside:
             return False
-        if node.kind == "parallel" and len(active) != len(node.children):
-            return False
-        for child in active:
-            allowed |= 1 << child
-    return True
+        allowed |= active
+    return configuration == allowed
 
 
 def leaves(d: Definition, configuration: int) -> list[StateNode]:

@@ -97,6 +97,8 @@ class StateNode:
     invokes: tuple[Invoke, ...] = ()
     timers: tuple[Timer, ...] = ()
     entry: bool = False
+    wildcards: tuple[str, ...] = ()  # descriptors that end in `*`, the longest first
+    inside: int = 0  # `children` as a set
     ancestors: int = 0  # proper ancestors, as a set
     descendants: int = 0  # proper descendants, as a set
 
@@ -122,6 +124,10 @@ class Definition:
     migration: Mapping[str, Any] = field(compare=False, repr=False)
     context_schema: Any = field(compare=False, repr=False)
     digest: str = ""
+    eventless: int = field(default=0, compare=False, repr=False)  # the nodes with `always`
+    listening: dict[str, int] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # event -> nodes, as asked
 
     @property
     def root(self) -> StateNode:
@@ -389,6 +395,8 @@ class Builder:
             parent=self.parents[index],
             children=tuple(c for c in children if kinds[c] != "history"),
             history_children=tuple(c for c in children if kinds[c] == "history"),
+            inside=sum(1 << c for c in children if kinds[c] != "history"),
+            wildcards=tuple(sorted((x for x in listed if x.endswith("*")), key=len, reverse=True)),
             initial=initial,
             deep=raw.get("history") == "deep",
             default=default,
@@ -441,4 +449,5 @@ def build(config: Mapping[str, Any], migration: Mapping[str, Any] | None = None)
         migration=block,
         context_schema=config.get("contextSchema"),
         digest=digest([config, migration]),
+        eventless=sum(1 << n.index for n in nodes if n.always),
     )

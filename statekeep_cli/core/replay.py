@@ -24,7 +24,7 @@ from statekeep_cli.core.semantics import HistoryValue, State, StepError, enter_b
 MAX_READINGS = 10_000  # of one trace at one time
 MAX_REACHABLE = 50_000  # (source, target) pairs of a proof without history
 MAX_PATHS = 20_000  # loop-free paths of such a proof under `loops: erase`
-MAX_MEMO = 200_000  # remembered steps of one lane
+MAX_MEMO = 30_000  # remembered steps of one lane
 
 LoopKey = tuple[tuple[tuple[Path, str], ...], tuple[tuple[Path, tuple[Path, ...]], ...]]
 

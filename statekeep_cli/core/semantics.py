@@ -15,6 +15,8 @@ from statekeep_cli.core.model import Definition, Guard, StateNode, Transition
 
 # A macrostep of a sane definition settles within a few microsteps; XState itself has no bound.
 MAX_MICROSTEPS = 1_000
+# Event types whose listeners are remembered per definition.
+MAX_EVENTS = 10_000
 
 HistoryValue = tuple[tuple[int, int], ...]
 GuardTest = Callable[[Guard], bool]
@@ -60,9 +62,19 @@ def matches(descriptor: str, event: str) -> bool:
 def candidates(node: StateNode, event: str) -> Iterator[Transition]:
     """A node's transitions for an event: exact first, then wildcards, the longest first."""
     yield from node.transitions.get(event, ())
-    wild = [d for d in node.transitions if d.endswith("*") and d != event and matches(d, event)]
-    for descriptor in sorted(wild, key=len, reverse=True):
-        yield from node.transitions[descriptor]
+    for descriptor in node.wildcards:
+        if descriptor != event and matches(descriptor, event):
+            yield from node.transitions[descriptor]
+
+
+def listening(d: Definition, event: str) -> int:
+    """The nodes with a candidate for this event, as a set."""
+    found = d.listening.get(event)
+    if found is None:
+        found = sum(1 << n.index for n in d.nodes if next(candidates(n, event), None) is not None)
+        if len(d.listening) < MAX_EVENTS:
+            d.listening[event] = found
+    return found
 
 
 def default_entry(d: Definition, node: StateNode) -> int:
@@ -300,12 +312,15 @@ def _enter(d: Definition, run: _Run, into: set[int]) -> None:
 def select_transitions(d: Definition, configuration: int, event: str, guard: GuardTest) -> list[Transition]:
     """SCXML selectTransitions: the deepest enabled transition of every region, in document order."""
 
+    heard = listening(d, event) & configuration
+
     def select(node: StateNode) -> list[Transition]:
         inner: list[Transition] = []
-        for child in node.children:
-            if configuration >> child & 1:
-                inner.extend(select(d.nodes[child]))
-        if inner:
+        if heard & node.descendants:
+            for child in node.children:
+                if configuration >> child & 1:
+                    inner.extend(select(d.nodes[child]))
+        if inner or not heard >> node.index & 1:
             return inner
         for t in candidates(node, event):
             if t.guard is None or guard(t.guard):
@@ -320,6 +335,8 @@ def select_eventless_transitions(
 ) -> list[Transition]:
     """SCXML selectEventlessTransitions: the `always` ones, from each active leaf upwards."""
     enabled: dict[int, Transition] = {}
+    if not d.eventless:
+        return []
     for leaf in leaves(d, configuration):
         for node in (leaf, *_proper_ancestors(d, leaf.index, -1)):
             if not node.always:
