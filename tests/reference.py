@@ -446,9 +446,22 @@ class Reference:
     def heard(self) -> set[str]:
         """Source names of what the target tells apart (a partial wildcard stands for itself)."""
         renames = (self.block.get("rename") or {}).get("events") or {}
-        return set(renames) | {
-            x for x in self.target.descriptors() if x != "*" and not x.startswith("xstate.")
-        }
+
+        def named(pattern: Any) -> set[str]:
+            if isinstance(pattern, list):
+                return set().union(*map(named, pattern))
+            if not isinstance(pattern, dict):
+                return set()
+            found: set[str] = set()
+            for key, value in pattern.items():
+                found |= set(listed(value)) if key in ("event", "startsWith", "path") else named(value)
+            return found
+
+        return (
+            set(renames)
+            | named(list(self.anchors.values()))
+            | {x for x in self.target.descriptors() if x != "*" and not x.startswith("xstate.")}
+        )
 
     def known(self, d: Definition, guards: tuple[tuple[Guard, bool], ...]) -> dict[Guard, bool]:
         """What the guards of a source step say about the target's guards in that step."""

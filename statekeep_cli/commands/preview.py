@@ -118,7 +118,7 @@ def split(definitions: Sequence[str]) -> tuple[list[str], str]:
     """Sources and target, as `cp` reads them."""
     if len(definitions) < 2:
         raise UsageMistake(
-            "preview needs a source and a target definition; give the old file first, then the new one"
+            "a source and a target definition are needed; give the old file first, then the new one"
         )
     return list(definitions[:-1]), definitions[-1]
 

@@ -7,8 +7,11 @@ invoked actor by its own id or else by its node and position.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from statekeep_cli.core.migration import Migration
-from statekeep_cli.core.model import Definition, Path, StateNode
+from statekeep_cli.core.model import Definition, Path, StateNode, as_list
 from statekeep_cli.core.placement import carry
 from statekeep_cli.core.semantics import matches
 
@@ -85,9 +88,22 @@ class Alphabet:
         return event not in self.listened and not any(matches(d, event) for d in self.partial)
 
 
+def named_in(pattern: Any) -> Iterator[str]:
+    """Every event type an anchor pattern names."""
+    if isinstance(pattern, list):
+        for inner in pattern:
+            yield from named_in(inner)
+    elif isinstance(pattern, Mapping):
+        for key, value in pattern.items():
+            if key in ("event", "startsWith", "path"):
+                yield from as_list(value)
+            else:
+                yield from named_in(value)
+
+
 def events_of(source: Definition, target: Definition, m: Migration) -> tuple[str, ...]:
-    """Every event the source listens to, wildcards made concrete: names that the target (or the
-    source) spells out, and the wildcard itself for all others."""
+    """Every event the source listens to, wildcards made concrete: names that the target, the source
+    or an anchor spells out, and the wildcard itself for all others."""
     descriptors = {d for d in source.descriptors() if not is_internal(d)}
     exact = {d for d in descriptors if not d.endswith("*")}
     wild = descriptors - exact
@@ -96,6 +112,7 @@ def events_of(source: Definition, target: Definition, m: Migration) -> tuple[str
     # Derived event types of the target are none that the source could have seen.
     ordinary = {d for d in target.descriptors() if not d.startswith("xstate.")}
     known = {d for d in ordinary if not d.endswith("*")} | set(m.rename_events)
+    known |= {e for pattern in m.anchors.values() for e in named_in(pattern)}
     for d in wild:
         exact.add(d)
         exact |= {e for e in known if matches(d, e)}

@@ -95,6 +95,7 @@ class Deployment:
                 if predicate.context and predicate.context not in self.schemas:
                     self.schemas.append(predicate.context)
         self._reach: dict[int, Reach] = {}
+        self._reached: dict[int, dict[int, list[Reading]]] = {}
         self._ends_without_history: dict[tuple[int, int], Ends] = {}
 
     def follow(self, lane: int, paths: tuple[Path, ...]) -> None:
@@ -178,10 +179,9 @@ class Deployment:
         key = (lane, configuration)
         if key not in self._ends_without_history:
             reach = self.reach(lane)
-            pairs: dict[Pair, None] = {}
-            for r in reach.came:
-                if r.source.configuration == configuration:
-                    pairs[r.pair] = None
+            if lane not in self._reached:
+                self._reached[lane] = reach.by_configuration()
+            pairs = dict.fromkeys(r.pair for r in self._reached[lane].get(configuration, ()))
             detail = ""
             if reach.bound:
                 detail = f"the proof stopped at {reach.bound:,} paths; give histories instead"

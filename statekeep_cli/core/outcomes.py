@@ -19,6 +19,7 @@ from statekeep_cli.core.semantics import (
     State,
     StepError,
     finish,
+    listening,
     microstep_from,
     proceed,
     receive,
@@ -158,6 +159,8 @@ def outcomes(
     Guards in `known` have that outcome throughout; the others may change between microsteps.
     """
     known = known or {}
+    if not d.eventless and not listening(d, event) & state.configuration:
+        return (Outcome(state),), ()  # nobody listens, and nothing else is looked at
     try:
         starts = [
             (moment, taken, _with((), asked))

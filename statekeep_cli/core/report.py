@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 from statekeep_cli.core.decision import Decision, Hazard, Landing, OutcomeName, Place
 from statekeep_cli.core.model import StateValue, join_path
 
+# YAML would read these as something else than text (a leading dot, sign or digit is never plain here).
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_RESERVED = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
 SAMPLE = 5  # actor ids kept per group
 FORMAT_VERSION = 1
 OUTCOMES: tuple[OutcomeName, ...] = ("migrate", "strand", "stay", "skip")
@@ -260,10 +265,9 @@ def single_path(value: StateValue) -> str | None:
 
 def yaml_scalar(text: str) -> str:
     """A string as a YAML plain scalar where it is safe as one, else quoted as JSON."""
-    import json
-
-    plain = text.replace("_", "").replace("-", "").replace(".", "").isalnum() and not text[0].isdigit()
-    return text if plain and text.lower() not in ("true", "false", "null", "y", "n") else json.dumps(text)
+    if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED:
+        return text
+    return json.dumps(text, ensure_ascii=False)
 
 
 def yaml_value(value: StateValue) -> str:

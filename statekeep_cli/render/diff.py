@@ -14,7 +14,7 @@ from statekeep_cli.core.report import FORMAT_VERSION, DefinitionRef
 from statekeep_cli.render import words
 from statekeep_cli.render.explain import WHOLE, example_text, hazard_text
 from statekeep_cli.render.markdown import code
-from statekeep_cli.render.tables import Table
+from statekeep_cli.render.tables import Table, item
 from statekeep_cli.render.terminal import Paint, inert, wrap
 
 MAX_STATES = 60  # states listed one by one; more are grouped by active leaf
@@ -105,7 +105,7 @@ class _Page:
             yield self.paint(title, "bold")
             for hazard, states in found[:MAX_HAZARDS]:
                 said = f"{hazard_text(hazard, inert)}; from {states_text(states, inert)}"
-                yield from wrap(said, self.width, "  - ")
+                yield from item(said, self.width)
             if found[MAX_HAZARDS:]:
                 yield f"  and {len(found) - MAX_HAZARDS:,} more"
 

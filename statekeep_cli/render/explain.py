@@ -13,7 +13,7 @@ from statekeep_cli.core.report import FORMAT_VERSION, DefinitionRef
 from statekeep_cli.core.timeline import Beside, Moment, Standing
 from statekeep_cli.render import words
 from statekeep_cli.render.markdown import code, fenced
-from statekeep_cli.render.tables import Table
+from statekeep_cli.render.tables import Table, item
 from statekeep_cli.render.terminal import Paint, inert, wrap
 
 WHOLE = 1 << 30  # a limit for user text: none of it is cut
@@ -179,7 +179,7 @@ class _Page:
         return wrap(inert(said), self.width)
 
     def item(self, said: str) -> list[str]:
-        return wrap(said, self.width, "  - ")
+        return item(said, self.width)
 
 
 # --- words -----------------------------------------------------------------------------------------------

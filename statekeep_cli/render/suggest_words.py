@@ -11,7 +11,7 @@ from typing import Any
 from statekeep_cli.core.decision import Landing
 from statekeep_cli.core.proposal import Dropped, Entry, Proposal, Support, Unhelped
 from statekeep_cli.core.remedy import MISSING, ORIGIN, OTHERWISE
-from statekeep_cli.core.report import DefinitionRef
+from statekeep_cli.core.report import DefinitionRef, yaml_scalar
 from statekeep_cli.core.suggest_places import RESOLVED_BY_PLACE
 from statekeep_cli.render import words
 from statekeep_cli.render.terminal import inert
@@ -99,7 +99,7 @@ def _yaml(proposal: Proposal) -> Iterator[str]:
 
 
 def _scalar(text: str) -> str:
-    return inert(words.scalar(text))
+    return inert(yaml_scalar(text))
 
 
 def _flow(value: Any) -> str:

@@ -11,6 +11,12 @@ GAP = 2  # columns of space between two cells
 NARROWEST = 4  # columns of a cell, however narrow the page
 
 
+def item(said: str, width: int) -> list[str]:
+    """One entry of a list: indented, its further lines a little more unless a name is too long for that."""
+    lines = wrap(said, width, "  ", "    ")
+    return lines if all(cells(line) <= width for line in lines) else wrap(said, width, "  ", "  ")
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Column widths for a page; `lines` lays out one row of inert text."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from statekeep_cli.core.decision import NOTICES, Hazard, Place
 from statekeep_cli.core.model import join_path
-from statekeep_cli.core.report import OUTCOMES, DefinitionRef, Group, Report
+from statekeep_cli.core.report import OUTCOMES, DefinitionRef, Group, Report, yaml_scalar
 
 # What a reason means, for groups that bring no sentence of their own (apv.md section 7).
 MEANINGS = {
@@ -190,16 +189,5 @@ def accept_lines(findings: Iterable[Hazard]) -> list[str]:
     places = dict.fromkeys((h.hazard, h.state) for h in findings)
     lines = ["migration:", "  accept:"]
     for hazard, state in places:
-        lines.append(f'    - {{hazard: {hazard}, state: {scalar(state)}, reason: "..."}}')
+        lines.append(f'    - {{hazard: {hazard}, state: {yaml_scalar(state)}, reason: "..."}}')
     return lines
-
-
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_RESERVED = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
-
-
-def scalar(text: str) -> str:
-    """A string as a YAML scalar in a flow mapping, quoted where it needs to be."""
-    if _PLAIN.fullmatch(text) and text.lower() not in _RESERVED:
-        return text
-    return json.dumps(text, ensure_ascii=False)
