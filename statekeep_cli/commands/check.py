@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from statekeep_cli.commands.options import Migration
 from statekeep_cli.errors import Findings, InputUnreadable
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ def check(
         list[str],
         typer.Argument(metavar="DEFINITION", help="JSON or YAML files; of several, the last is the target."),
     ],
-    migration: Annotated[
-        str | None,
-        typer.Option("--migration", metavar="FILE", help="Routing metadata of the target in a side file."),
-    ] = None,
+    migration: Migration = None,
     format: Annotated[
         Literal["text", "json"], typer.Option("--format", help="How findings are written.")
     ] = "text",

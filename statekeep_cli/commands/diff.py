@@ -6,26 +6,26 @@ from typing import Annotated
 
 import typer
 
+from statekeep_cli.commands.options import (
+    Definitions,
+    Formats,
+    Migration,
+    Quiet,
+    command_line,
+    references,
+    split,
+)
 from statekeep_cli.errors import ChangesPending
 
 
 def diff(
-    definitions: Annotated[
-        list[str],
-        typer.Argument(metavar="SOURCE... TARGET", help="Definition files; the last is the target."),
-    ],
-    migration: Annotated[
-        str | None,
-        typer.Option("--migration", metavar="FILE", help="Routing metadata of the target in a side file."),
-    ] = None,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option("--format", metavar="FMT[=PATH]", help="text (default), json or markdown; repeatable."),
-    ] = None,
+    definitions: Definitions,
+    migration: Migration = None,
+    formats: Formats = None,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 4 when anything changes for anyone.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say what changed between definitions, and per source state: safe, stranded, or depends on history.
 
@@ -34,8 +34,7 @@ def diff(
 
     Example: statekeep diff v1.yaml v2.yaml
     """
-    from statekeep_cli.commands.pages import Pages
-    from statekeep_cli.commands.preview import references, split
+    from statekeep_cli.commands.output import Pages
     from statekeep_cli.core.apv import Deployment
     from statekeep_cli.core.diff import diff as compared
     from statekeep_cli.readers.definitions import read_definitions
@@ -47,7 +46,9 @@ def diff(
     deployment = Deployment([s.definition for s in known.sources], known.target.definition)
     with Progress("following histories", unit="kinds", quiet=quiet) as progress:
         found = compared(deployment, on_class=progress.update)
-    frame = render.Frame(references(known), _next_command(definitions, migration))
+    frame = render.Frame(
+        references(known), command_line("preview", definitions, None, None, migration) + " --actors FILE"
+    )
     pages.write(
         {
             "text": lambda width, color: render.text(found, frame, width, color),
@@ -57,11 +58,3 @@ def diff(
     )
     if detailed_exitcode and found.has_changes:
         raise ChangesPending
-
-
-def _next_command(definitions: list[str], migration: str | None) -> str:
-    """`preview`, once there are actors."""
-    import shlex
-
-    side = ["--migration", migration] if migration else []
-    return shlex.join(["statekeep", "preview", *definitions, *side, "--actors"]) + " FILE"

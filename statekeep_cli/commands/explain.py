@@ -6,31 +6,26 @@ from typing import Annotated
 
 import typer
 
+from statekeep_cli.commands.options import (
+    Actors,
+    Definitions,
+    Formats,
+    History,
+    Migration,
+    command_line,
+    references,
+    split,
+)
 from statekeep_cli.errors import StateKeepError
 
 
 def explain(
-    definitions: Annotated[
-        list[str],
-        typer.Argument(metavar="SOURCE... TARGET", help="Definition files; the last is the target."),
-    ],
-    actors: Annotated[
-        str,
-        typer.Option("--actors", metavar="FILE", help="Actor export (JSON Lines, JSON or CSV); - is stdin."),
-    ],
+    definitions: Definitions,
+    actors: Actors,
     actor_id: Annotated[str, typer.Option("--id", metavar="ID", help="The actor to explain.")],
-    history: Annotated[
-        str | None,
-        typer.Option("--history", metavar="FILE", help="Histories in a second file, a row per event."),
-    ] = None,
-    migration: Annotated[
-        str | None,
-        typer.Option("--migration", metavar="FILE", help="Routing metadata of the target in a side file."),
-    ] = None,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option("--format", metavar="FMT[=PATH]", help="text (default), json or markdown; repeatable."),
-    ] = None,
+    history: History = None,
+    migration: Migration = None,
+    formats: Formats = None,
     show_ids: Annotated[
         bool,
         typer.Option("--show-ids", help="Name the actor and show its history in markdown too."),
@@ -42,8 +37,7 @@ def explain(
 
     Example: statekeep explain v1.yaml v2.yaml --actors actors.jsonl --id pr-17
     """
-    from statekeep_cli.commands.pages import Pages
-    from statekeep_cli.commands.preview import references, split
+    from statekeep_cli.commands.output import Pages
     from statekeep_cli.core.apv import Deployment
     from statekeep_cli.core.explain import explain as explained
     from statekeep_cli.readers.actors import find_actor
@@ -63,7 +57,7 @@ def explain(
         definitions=references(known),
         as_json=(migration or known.target.path).endswith(".json"),
         next_command=(
-            _next_command(definitions, actors, history, migration)
+            command_line("suggest", definitions, actors, history, migration)
             if explanation.decision.outcome == "strand"
             else ""
         ),
@@ -91,15 +85,3 @@ def _unknown(actors: str, actor_id: str) -> str:
     if close:
         return f"{said}; did you mean '{close[0]}'?"
     return f"{said}; ids there look like '{ids[0]}'" if ids else f"{said}; check --id"
-
-
-def _next_command(definitions: list[str], actors: str, history: str | None, migration: str | None) -> str:
-    """`suggest`, for all actors that strand."""
-    import shlex
-
-    if actors == "-":
-        return ""
-    command = ["statekeep", "suggest", *definitions, "--actors", actors]
-    command += ["--history", history] if history else []
-    command += ["--migration", migration] if migration else []
-    return shlex.join(command)

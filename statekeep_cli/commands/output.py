@@ -1,10 +1,9 @@
-"""`--format FMT[=PATH]`, repeatable: where a report and its lines go."""
+"""`--format FMT[=PATH]`, repeatable: which format goes where."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO, Self
@@ -12,49 +11,84 @@ from typing import BinaryIO, Self
 from statekeep_cli.core.report import Report
 from statekeep_cli.errors import StateKeepError, UsageMistake
 
+PAGES = ("text", "json", "markdown")
+STDOUT = ("", "-")
+
+
+def destinations(formats: Sequence[str] | None, known: Sequence[str]) -> list[tuple[str, str]]:
+    """Which format goes where; an empty path (or `-`) is standard output, for one of them at most."""
+    wanted = []
+    for given in formats or ["text"]:
+        name, _, path = given.partition("=")
+        if name not in known:
+            raise UsageMistake(f"--format {name} is not one of {', '.join(known)}")
+        wanted.append((name, path))
+    on_stdout = [name for name, path in wanted if path in STDOUT]
+    if len(on_stdout) > 1:
+        first, second = on_stdout[:2]
+        hint = f"write --format {second}=FILE"
+        raise UsageMistake(f"{first} and {second} would both go to standard output; {hint}")
+    return wanted
+
+
+def opened(path: str) -> BinaryIO:
+    """A file to write a format to."""
+    try:
+        return open(path, "wb")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StateKeepError(f"{path}: cannot be written ({reason}); give another path") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """For commands whose output is one page per format."""
+
+    wanted: list[tuple[str, str]]
+
+    @classmethod
+    def parse(cls, formats: Sequence[str] | None) -> Self:
+        return cls(destinations(formats, PAGES))
+
+    def write(self, pages: Mapping[str, Callable[[int, bool], str]]) -> None:
+        """Draw what was asked for; each page is told its width in columns and whether it may use colour."""
+        from statekeep_cli.render.terminal import wants_color, width_of
+
+        for name, path in self.wanted:
+            if path in STDOUT:
+                sys.stdout.write(pages[name](width_of(sys.stdout), wants_color(sys.stdout)))
+                sys.stdout.flush()
+            else:
+                page = pages[name](width_of(None), False)
+                with opened(path) as file:
+                    file.write(page.encode("utf-8", "backslashreplace"))
+
 
 @dataclass(slots=True)
 class Outputs:
-    """One output per format, each to standard output or to a file of its own.
+    """For `preview`, whose JSON Lines are written while actors are decided.
 
     Files are opened when the context is entered, so that a path that cannot be written is said before
     the work and not after it.
     """
 
-    wanted: Sequence[tuple[str, str]]
+    wanted: list[tuple[str, str]]
     show_ids: bool = False
     _streams: list[tuple[str, BinaryIO]] = field(default_factory=list)
     _open: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
-    def parse(cls, formats: Sequence[str], show_ids: bool = False) -> Outputs:
+    def parse(cls, formats: Sequence[str] | None, show_ids: bool = False) -> Self:
         from statekeep_cli.render import FORMATS, STREAMED
 
-        wanted = []
-        for text in formats:
-            name, _, path = text.partition("=")
-            if name not in (*FORMATS, *STREAMED):
-                known = ", ".join((*FORMATS, *STREAMED))
-                raise UsageMistake(f"--format {name} is not one of {known}")
-            wanted.append((name, path))
-        on_stdout = [name for name, path in wanted if path in ("", "-")]
-        if len(on_stdout) > 1:
-            first, second = on_stdout[:2]
-            raise UsageMistake(
-                f"{first} and {second} would both go to standard output; write --format {second}=FILE"
-            )
-        return cls(wanted, show_ids)
+        return cls(destinations(formats, (*FORMATS, *STREAMED)), show_ids)
 
     def __enter__(self) -> Self:
         for name, path in self.wanted:
-            if path in ("", "-"):
+            if path in STDOUT:
                 self._streams.append((name, sys.stdout.buffer))
                 continue
-            try:
-                self._streams.append((name, self._open.enter_context(open(path, "wb"))))
-            except OSError as error:
-                reason = error.strerror or str(error)
-                raise StateKeepError(f"{path}: cannot be written ({reason}); give another path") from None
+            self._streams.append((name, self._open.enter_context(opened(path))))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,7 +113,7 @@ class Outputs:
             if name not in FORMATS:
                 continue
             terminal = stream is sys.stdout.buffer
-            width = width_of(sys.stdout) if terminal else int(os.environ.get("COLUMNS") or 80)
+            width = width_of(sys.stdout if terminal else None)
             view = View(width, terminal and wants_color(sys.stdout), next_command, self.show_ids)
             stream.write(FORMATS[name](report, view).encode("utf-8", "backslashreplace"))
             stream.flush()

@@ -7,30 +7,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from statekeep_cli.commands.options import (
+    Actors,
+    Definitions,
+    History,
+    KeepGoing,
+    Migration,
+    Quiet,
+    command_line,
+    references,
+    split,
+)
 from statekeep_cli.errors import ChangesPending, Findings, UsageMistake
 
 if TYPE_CHECKING:
-    from statekeep_cli.core.report import DefinitionRef, Report
-    from statekeep_cli.readers.definitions import Definitions
+    from statekeep_cli.core.report import Report
 
 
 def preview(
-    definitions: Annotated[
-        list[str],
-        typer.Argument(metavar="SOURCE... TARGET", help="Definition files; the last is the target."),
-    ],
-    actors: Annotated[
-        str,
-        typer.Option("--actors", metavar="FILE", help="Actor export (JSON Lines, JSON or CSV); - is stdin."),
-    ],
-    history: Annotated[
-        str | None,
-        typer.Option("--history", metavar="FILE", help="Histories in a second file, a row per event."),
-    ] = None,
-    migration: Annotated[
-        str | None,
-        typer.Option("--migration", metavar="FILE", help="Routing metadata of the target in a side file."),
-    ] = None,
+    definitions: Definitions,
+    actors: Actors,
+    history: History = None,
+    migration: Migration = None,
     formats: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,14 +44,12 @@ def preview(
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 4 when clean and someone would migrate.")
     ] = False,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Count unreadable records and go on (exit code 3).")
-    ] = False,
+    keep_going: KeepGoing = False,
     show_ids: Annotated[
         bool, typer.Option("--show-ids", help="Name actors in formats made to be shared (markdown).")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Processes to use.")] = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Decide every actor of an export against a new definition, by its history; changes nothing.
 
@@ -74,7 +70,7 @@ def preview(
         gate = Gate.parse(max_strand, allow_hazards)
     except ValueError as error:
         raise UsageMistake(f"--max-strand: {error}") from None
-    outputs = Outputs.parse(formats or ["text"], show_ids)
+    outputs = Outputs.parse(formats, show_ids)
     known = read_definitions(*split(definitions), migration)
     with spooled(history) as histories, outputs:
         task = Task(
@@ -103,38 +99,12 @@ def preview(
         raise ChangesPending
 
 
-def references(known: Definitions) -> list[DefinitionRef]:
-    """The definitions of a run, as reports name them."""
-    from statekeep_cli.core.report import DefinitionRef
-
-    return [
-        DefinitionRef(role, x.definition.id, x.definition.version, x.definition.digest, x.path)
-        for role, files in (("source", known.sources), ("target", (known.target,)))
-        for x in files
-    ]
-
-
-def split(definitions: Sequence[str]) -> tuple[list[str], str]:
-    """Sources and target, as `cp` reads them."""
-    if len(definitions) < 2:
-        raise UsageMistake(
-            "a source and a target definition are needed; give the old file first, then the new one"
-        )
-    return list(definitions[:-1]), definitions[-1]
-
-
 def next_command(
     report: Report, definitions: Sequence[str], actors: str, history: str | None, migration: str | None
 ) -> str:
     """What to run next: `suggest` where actors strand, else `explain` for one that migrates."""
-    import shlex
-
-    if actors == "-":
-        return ""
-    files = [*definitions, "--actors", actors]
-    files += ["--history", history] if history else []
-    files += ["--migration", migration] if migration else []
+    where = (definitions, actors, history, migration)
     if report.would_strand:
-        return shlex.join(["statekeep", "suggest", *files])
+        return command_line("suggest", *where)
     moving = next((g for g in report.groups if g.outcome == "migrate"), None)
-    return shlex.join(["statekeep", "explain", *files, "--id", moving.sample[0]]) if moving else ""
+    return command_line("explain", *where, "--id", moving.sample[0]) if moving else ""

@@ -8,10 +8,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
+from statekeep_cli.commands.options import (
+    Actors,
+    Definitions,
+    Formats,
+    History,
+    KeepGoing,
+    Migration,
+    Quiet,
+    command_line,
+    references,
+    split,
+)
 from statekeep_cli.errors import Findings, InputUnreadable
 
 if TYPE_CHECKING:
@@ -22,30 +32,13 @@ if TYPE_CHECKING:
 
 
 def suggest(
-    definitions: Annotated[
-        list[str],
-        typer.Argument(metavar="SOURCE... TARGET", help="Definition files; the last is the target."),
-    ],
-    actors: Annotated[
-        str,
-        typer.Option("--actors", metavar="FILE", help="Actor export (JSON Lines, JSON or CSV); - is stdin."),
-    ],
-    history: Annotated[
-        str | None,
-        typer.Option("--history", metavar="FILE", help="Histories in a second file, a row per event."),
-    ] = None,
-    migration: Annotated[
-        str | None,
-        typer.Option("--migration", metavar="FILE", help="Routing metadata of the target in a side file."),
-    ] = None,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option("--format", metavar="FMT[=PATH]", help="text (default), json or markdown; repeatable."),
-    ] = None,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Count unreadable records and go on (exit code 3).")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
+    definitions: Definitions,
+    actors: Actors,
+    history: History = None,
+    migration: Migration = None,
+    formats: Formats = None,
+    keep_going: KeepGoing = False,
+    quiet: Quiet = False,
 ) -> None:
     """Propose routing metadata for those who strand, without touching anyone else.
 
@@ -54,8 +47,7 @@ def suggest(
 
     Example: statekeep suggest v1.yaml v2.yaml --actors actors.jsonl
     """
-    from statekeep_cli.commands.pages import Pages
-    from statekeep_cli.commands.preview import references, split
+    from statekeep_cli.commands.output import Pages
     from statekeep_cli.core import suggest as core
     from statekeep_cli.core.apv import Deployment
     from statekeep_cli.core.trace import Symbols
@@ -78,7 +70,9 @@ def suggest(
         beside=migration is not None,
         as_json=(migration or known.target.path).endswith(".json"),
         merge=bool(known.target.definition.migration),
-        next_command=_next_command(bool(proposal.entries), definitions, actors, history, migration),
+        next_command=(
+            command_line("preview", definitions, actors, history, migration) if proposal.entries else ""
+        ),
     )
     pages.write(
         {
@@ -134,17 +128,3 @@ def _rereadable(actors: str) -> Iterator[str]:
         except InputUnreadable as error:
             problems = tuple(replace(p, path="<stdin>") if p.path == copy.name else p for p in error.problems)
             raise InputUnreadable(error.message.replace(copy.name, "<stdin>"), problems) from None
-
-
-def _next_command(
-    proposed: bool, definitions: list[str], actors: str, history: str | None, migration: str | None
-) -> str:
-    """Preview, once the lines are pasted."""
-    import shlex
-
-    if actors == "-" or not proposed:
-        return ""
-    command = ["statekeep", "preview", *definitions, "--actors", actors]
-    command += ["--history", history] if history else []
-    command += ["--migration", migration] if migration else []
-    return shlex.join(command)
