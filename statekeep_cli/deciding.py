@@ -43,7 +43,13 @@ from statekeep_cli.readers.history import History, Spool
 from statekeep_cli.readers.records import Batch, Block, Records
 from statekeep_cli.render.jsonl import Lines
 
-PART = 1 << 15  # actors after which a part is handed on
+# A part is handed on after so many actors, or bytes of output: what it costs to pass one between processes
+# is paid for its decisions, not its actors.
+PART = 1 << 17
+OUTPUT = 1 << 22
+# Bytes of a process' next share of a file: large enough to be worth handing out, and small enough for
+# several processes to end at nearly the same time.
+SMALLEST, LARGEST, SHARES = 1 << 22, 1 << 25, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,8 @@ class Worker:
         for batch in batches:
             routed = self.router.route(batch.actors, batch.plain, batch.states)
             origin = (os.getpid(), self.router.generation)
-            if part.actors and (part.actors >= PART or part.origin != origin):
+            full = part.actors >= PART or len(part.output) >= OUTPUT
+            if part.actors and (full or part.origin != origin):
                 yield self._finish(part, count)
                 part, count = Part(), Counts()
             part.origin = origin
@@ -244,9 +251,26 @@ def _begin(task: Task) -> None:
     _worker = Worker(task)
 
 
-def _do(share: Range | Block) -> list[Part]:
+def _do(share: Range | list[Block]) -> list[Part]:
     assert _worker is not None
-    return list(_worker.of_range(share) if isinstance(share, Range) else _worker.of_blocks([share]))
+    return list(_worker.of_range(share) if isinstance(share, Range) else _worker.of_blocks(share))
+
+
+def _shares(path: str, jobs: int) -> Iterator[Range | list[Block]]:
+    """The input in shares: ranges of a file that can be read from the middle, else blocks as they come."""
+    size = min(max((size_of(path) or 0) // (SHARES * jobs), SMALLEST), LARGEST)
+    ranges = plan_ranges(path, size)
+    if ranges:
+        yield from ranges
+        return
+    some: list[Block] = []
+    for block in blocks(path):
+        some.append(block)
+        if sum(len(b.data) for b in some) >= SMALLEST:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def parts(task: Task, jobs: int) -> Iterator[Part]:
@@ -254,13 +278,12 @@ def parts(task: Task, jobs: int) -> Iterator[Part]:
     if jobs <= 1:
         yield from Worker(task).of_blocks(blocks(task.actors))
         return
-    shares: Iterable[Range | Block] = plan_ranges(task.actors) or blocks(task.actors)
     # Forked: the id hashes of all processes then use the same key.
     fork = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(jobs, mp_context=fork, initializer=_begin, initargs=(task,)) as pool:
         waiting: deque[Future[list[Part]]] = deque()
         try:
-            for share in shares:
+            for share in _shares(task.actors, jobs):
                 waiting.append(pool.submit(_do, share))
                 if len(waiting) > 2 * jobs:
                     yield from waiting.popleft().result()

@@ -429,8 +429,8 @@ def test_only_plain_json_lines_are_read_in_ranges(tmp_path: Path) -> None:
         "empty.jsonl": b"",
     }.items():
         (tmp_path / name).write_bytes(data)
-        assert plan_ranges(str(tmp_path / name)) == []
-    assert plan_ranges("-") == []
+        assert plan_ranges(str(tmp_path / name), 1_000) == []
+    assert plan_ranges("-", 1_000) == []
     assert size_of("-") is None
 
 

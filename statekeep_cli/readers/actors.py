@@ -30,8 +30,6 @@ TABLE = Table(
 )
 # Unreadable records that are listed.
 LISTED = 10
-# Bytes of one range: small enough that several processes end at nearly the same time.
-RANGE = 8 * 1024 * 1024
 
 
 class Histories(Protocol):
@@ -145,7 +143,7 @@ def size_of(path: str) -> int | None:
     return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
 
 
-def plan_ranges(path: str, size: int = RANGE) -> list[Range]:
+def plan_ranges(path: str, size: int) -> list[Range]:
     """The file in ranges of about `size` bytes, for several processes.
 
     Empty where only reading from the front will do: anything but an uncompressed JSON Lines file.
