@@ -14,7 +14,7 @@ NATIVE = $(wildcard native/*.c native/*.h native/*.py) setup.py pyproject.toml
 .PHONY: demo test bench lint types contracts native sanitize pytest clean
 
 demo: $(VENV)/.installed
-	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
+	@PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh
 
 test: lint types contracts native pytest sanitize
 
