@@ -558,7 +558,10 @@ class Reference:
         found = []
         for first in stepping.initial_outcomes(d)[0]:
             letters = [Letter("configuration", None, False, frozenset(), paths(d, first.state.configuration))]
-            for there in stepping.initial_outcomes(self.target, self.known(d, first.guards))[0]:
+            theres = stepping.initial_outcomes(self.target, self.known(d, first.guards))[0]
+            if self.is_unchanged(d):  # law 7: one machine starts one way
+                theres = (first,)
+            for there in theres:
                 r = Reading(d, first.state, Side(there.state))
                 found.append(self.moved(r, d, first.state, r.side, letters))
         return found

@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -226,23 +225,24 @@ def test_a_closed_pipe(files: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_interrupted(sent: signal.Signals, code: int, jobs: str, files: list[str], tmp_path: Path) -> None:
-    actors = tmp_path / "pipe"
-    os.mkfifo(actors)
+def test_interrupted(sent: signal.Signals, code: int, jobs: str, files: list[str]) -> None:
     process = subprocess.Popen(
-        command(files, actors, "--jobs", jobs),
+        [sys.executable, "-m", "statekeep_cli", "preview", *files, "--actors", "-", "--jobs", jobs],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    with open(actors, "w") as writer:  # the run is under way once it reads
-        for i in range(20_000):
-            writer.write(f'{{"id":"{i}","version":1,"state":"draft","history":[]}}\n')
-        writer.flush()
-        time.sleep(0.5)
-        os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
-        out, err = process.communicate(timeout=30)
+    assert process.stdin is not None
+    for i in range(20_000):  # more than a pipe holds: once it is written, the run is under way
+        process.stdin.write(b'{"id":"%d","version":1,"state":"draft","history":[]}\n' % i)
+    process.stdin.flush()
+    if sent == signal.SIGINT:  # as a terminal does it
+        os.killpg(process.pid, sent)
+    else:
+        process.send_signal(sent)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert out == b""
     assert b"Traceback" not in err

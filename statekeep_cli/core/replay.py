@@ -301,6 +301,8 @@ class Lane:
             facts, fired = self.anchors.step(self.anchors.start(True), letters)
             if fired:
                 pairs = [self.cut(fired)]
+            elif self.unchanged[version]:
+                pairs = [Pair(source)]
             else:
                 known = dict(self._for_target(o.guards))
                 there = initial_outcomes(self.target, known)[0]
