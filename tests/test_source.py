@@ -10,7 +10,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from statekeep_cli.errors import InputUnreadable
-from statekeep_cli.readers.source import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Document, Pointer, parse
+from statekeep_cli.readers.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Document, Pointer
+from statekeep_cli.readers.source import parse
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 JSON = st.recursive(

@@ -11,7 +11,8 @@ from statekeep_cli.core.check import check
 from statekeep_cli.core.check_finding import CODES, Finding, did_you_mean
 from statekeep_cli.core.model import Definition
 from statekeep_cli.errors import DefinitionInvalid, InputUnreadable, Problem, UsageMistake
-from statekeep_cli.readers.source import Document, Pointer, read_document
+from statekeep_cli.readers.document import Document, Pointer
+from statekeep_cli.readers.source import read_document
 
 # What a side file may hold besides a bare block, and where its parts belong.
 _SIDE = ("migration", "stateMapping")

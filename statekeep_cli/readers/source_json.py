@@ -13,7 +13,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from statekeep_cli.errors import InputUnreadable, Problem
-from statekeep_cli.readers.source import SYNTAX, Document, Limits, Node, Text, twice
+from statekeep_cli.readers.document import SYNTAX, Document, Limits, Node, Text, twice
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None}

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from statekeep_cli.errors import InputUnreadable, Problem
-from statekeep_cli.readers.source import SYNTAX, Document, Limits, Node, Text, twice
+from statekeep_cli.readers.document import SYNTAX, Document, Limits, Node, Text, twice
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE = "tag:yaml.org,2002:"
