@@ -74,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 is no reason to fail
+    before: Any = None
     with suppress(ValueError):  # not the main thread: whoever runs it handles signals
-        signal.signal(signal.SIGTERM, _terminated)
+        before = signal.signal(signal.SIGTERM, _terminated)
     try:
         code = _run(arguments)
         if sys.stdout is not None:
@@ -95,6 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         what = " ".join(str(error).split()) or "no message"
         kind = type(error).__name__
         return _say(f"unexpected failure, {kind}: {what}; STATEKEEP_DEBUG=1 shows where", 1)
+    finally:
+        if before is not None:  # whoever called this has a handler of its own
+            signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -470,18 +470,21 @@ class _Decider:
                     return was.path in places and i.position == invoke.position
         return invoke.id == child
 
+    def runs(self, node: int, invoke: Invoke) -> bool:
+        """Is this invoke of a target node among the persisted children?"""
+        return any(self.is_child(node, invoke, child, src) for child, src in self.case.children or ())
+
     def hazards(self, v: _Verdict) -> tuple[Hazard, ...]:
         assert v.placed is not None
         deployment, lane = self.deployment, self.lane
         by_path = not v.by_rule and v.rule != "trust"
-        children = None if self.case.children is None else frozenset(c for c, _ in self.case.children)
         bare = any(p.bare for p in self.pairs) and v.rule.startswith("anchor")
         placement = hazards.Placement(
             before=self.case.configuration,
             placed=v.placed,
             by_rule=v.by_rule,
             settled=v.rule in ("replay", "proof") or (v.rule.startswith("anchor") and not bare),
-            children=children,
+            runs=None if self.case.children is None else self.runs,
             retired={e for p in self.pairs for e in p.retired} if by_path else (),
             waived=v.waived,
             bare=bare,

@@ -18,13 +18,13 @@ from statekeep_cli.core.semantics import State
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A placed actor as hazards see it: `children` are the persisted ids, None without a snapshot."""
+    """A placed actor as hazards see it: `runs` is None without a snapshot."""
 
     before: int
     placed: Placed
     by_rule: bool  # a mapping or a route placed it
     settled: bool  # replay left it in a stable configuration
-    children: frozenset[str] | None
+    runs: Callable[[int, Invoke], bool] | None  # is a node's invoke among the persisted children
     retired: Iterable[str]
     waived: bool
     bare: bool
@@ -60,8 +60,10 @@ def find(
         before = source.nodes[origin] if origin is not None and p.before >> origin & 1 else None
         name = name_of(target, node)
         for invoke in node.invokes:
-            same = [i for i in before.invokes if same_invoke(i, invoke)] if before is not None else []
-            running = [i for i in same if p.children is None or i.id in p.children]
+            if p.runs is not None:
+                running = p.runs(node.index, invoke)
+            else:
+                running = before is not None and any(same_invoke(i, invoke) for i in before.invokes)
             if invoke.targeted and not running:
                 add("invoke_not_started", name, invoke.src)
         for timer in node.timers:

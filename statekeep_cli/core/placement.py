@@ -242,47 +242,24 @@ def covering_keys(source: Definition, configuration: int, mapping: Mapping[Path,
 def carry_history(
     source: Definition, target: Definition, history: HistoryValue, mapping: Mapping[Path, Any]
 ) -> HistoryValue | None:
-    """Remembered history values under the target's names; None when one of them is lost."""
+    """Remembered history values under the target's names; None when one of them is lost.
+
+    A node keeps its kind unless a key names that very node, and stays inside the history's parent.
+    """
     carried = []
     for index, remembered in history:
-        node = source.nodes[index]
-        parent_path = node.path[:-1]
-        parent = carry(target, mapping, parent_path) if parent_path else target.root
-        found = target.node((*parent.path, node.path[-1])) if parent is not None else None
-        if found is None or found.kind != "history" or found.deep != node.deep:
+        found = carry(target, mapping, source.nodes[index].path)
+        if found is None or found.kind != "history":
             return None
-        nodes = 0
+        parent, nodes = target.nodes[found.parent], 0
         for inner in source.nodes_in(remembered):
             to = carry(target, mapping, inner.path)
-            if to is None or to.kind != inner.kind:
+            if to is None or not parent.descendants >> to.index & 1:
+                return None
+            if to.kind != inner.kind and longest_key(mapping, inner.path) != inner.path:
+                return None
+            if not found.deep and to.parent != parent.index:
                 return None
             nodes |= 1 << to.index
-        if not _fits(target, found, nodes):
-            return None
         carried.append((found.index, nodes))
     return tuple(sorted(carried))
-
-
-def _fits(target: Definition, history: StateNode, nodes: int) -> bool:
-    """Could this history node have remembered these nodes?"""
-    parent = target.nodes[history.parent]
-    if nodes & ~parent.descendants:
-        return False
-    if not history.deep:
-        active = [c for c in parent.children if nodes >> c & 1]
-        inside = sum(1 << c for c in parent.children)
-        wanted = 1 if parent.kind == "compound" else len(parent.children)
-        return not nodes & ~inside and len(active) == wanted
-    everything = parent.ancestors | 1 << parent.index
-    for node in target.nodes_in(nodes):
-        everything |= 1 << node.index | node.ancestors
-    pending = [parent]
-    while pending:
-        node = pending.pop()
-        active = [c for c in node.children if everything >> c & 1]
-        if node.kind == "compound" and len(active) != 1:
-            return False
-        if node.kind == "parallel" and len(active) != len(node.children):
-            return False
-        pending.extend(target.nodes[c] for c in active)
-    return True
