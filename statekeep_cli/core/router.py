@@ -122,11 +122,7 @@ class _Tables:
         found = self.position_ids.get(p)
         if found is None:
             found = len(self.positions)
-            loop = 0
-            if self.erase:
-                lane = self.router.deployment.lanes[p.lane]
-                key: Any = lane.loop_key(p.version, p.source) if isinstance(p, Simple) else p
-                loop = self.loops.setdefault(key, len(self.loops))
+            loop = self.loops.setdefault(self._loop_key(p), len(self.loops)) if self.erase else 0
             _add(lib.sk_add_position(self.native, found, loop, isinstance(p, Lost)))
             self.positions.append(p)
             self.position_ids[p] = found
@@ -288,12 +284,16 @@ class _Tables:
             del stack[depth + 1 :]
         return stack[-1]
 
-    def _loop(self, position: int) -> Any:
-        p = self.positions[position]
-        if not self.erase:
-            return 0
+    def _loop(self, position: int) -> int:
+        return self.loops[self._loop_key(self.positions[position])] if self.erase else 0
+
+    def _loop_key(self, p: Position) -> Any:
+        """What a loop comes back to. Where a lane keeps its loops, that is the position itself: to pop
+        back to it changes nothing."""
         lane = self.router.deployment.lanes[p.lane]
-        return self.loops[lane.loop_key(p.version, p.source) if isinstance(p, Simple) else p]
+        if isinstance(p, Simple) and lane.migration.erase_loops:
+            return p.lane, lane.loop_key(p.version, p.source)
+        return p
 
 
 def _add(status: int) -> None:
