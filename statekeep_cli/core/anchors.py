@@ -116,22 +116,28 @@ class Sequence:
 Occurrence = One | Sequence
 
 
+# An automaton steps once per letter and says whether it completed: an occurrence at each completion, all
+# others when they turn from false to true. Its state carries `late` from the event letter to the next.
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Holds once its occurrence has completed; completes with every one."""
+    """Holds once its occurrence has completed; completes with every one. State: (inner, seen, late)."""
 
     of: Occurrence
     grows = True
 
     @property
     def start(self) -> Any:
-        return (self.of.start, False)
+        return (self.of.start, False, False)
 
-    def step(self, state: Any, letters: Letters) -> tuple[Any, bool]:
-        inner, seen = state
-        inner, first = self.of.on_event_letter(inner, letters)
-        inner, second = self.of.on_configuration(inner, letters, first)
-        return (inner, seen or first or second), first or second
+    def on_event(self, state: Any, letters: Letters) -> tuple[Any, bool]:
+        inner, completed = self.of.on_event_letter(state[0], letters)
+        return (inner, state[1] or completed, completed), completed
+
+    def on_configuration(self, state: Any, letters: Letters) -> tuple[Any, bool]:
+        inner, completed = self.of.on_configuration(state[0], letters, state[2])
+        return (inner, state[1] or completed, False), completed
 
     def holds(self, state: Any) -> bool:
         return bool(state[1])
@@ -139,7 +145,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Holds while the number of completions is within bounds; the counter saturates."""
+    """Holds while the number of completions is within bounds; the counter saturates. State: (inner,
+    count, late)."""
 
     of: Occurrence
     least: int
@@ -151,14 +158,19 @@ class Count:
 
     @property
     def start(self) -> Any:
-        return (self.of.start, 0)
+        return (self.of.start, 0, False)
 
-    def step(self, state: Any, letters: Letters) -> tuple[Any, bool]:
-        inner, count = state
-        inner, first = self.of.on_event_letter(inner, letters)
-        inner, second = self.of.on_configuration(inner, letters, first)
+    def on_event(self, state: Any, letters: Letters) -> tuple[Any, bool]:
+        inner, completed = self.of.on_event_letter(state[0], letters)
+        return self._counted(state, inner, completed, completed)
+
+    def on_configuration(self, state: Any, letters: Letters) -> tuple[Any, bool]:
+        inner, completed = self.of.on_configuration(state[0], letters, state[2])
+        return self._counted(state, inner, completed, False)
+
+    def _counted(self, state: Any, inner: Any, completed: bool, late: bool) -> tuple[Any, bool]:
         top = self.least if self.most is None else max(self.least, self.most + 1)
-        after = (inner, min(count + first + second, top))
+        after = (inner, min(state[1] + completed, top), late)
         return after, self.holds(after) and not self.holds(state)
 
     def holds(self, state: Any) -> bool:
@@ -167,7 +179,8 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """Holds from a completion of `of` until the next one of `reset`, which also starts `of` afresh."""
+    """Holds from a completion of `of` until the next one of `reset`, which also starts `of` afresh.
+    State: (inner, its reset, held, late, reset late)."""
 
     of: Occurrence
     reset: Occurrence
@@ -175,24 +188,25 @@ class Since:
 
     @property
     def start(self) -> Any:
-        return (self.of.start, self.reset.start, False)
+        return (self.of.start, self.reset.start, False, False, False)
 
-    def step(self, state: Any, letters: Letters) -> tuple[Any, bool]:
-        inner, reset, held = state
-        inner, matched = self.of.on_event_letter(inner, letters)
-        reset, voided = self.reset.on_event_letter(reset, letters)
-        early, gone = matched, voided
+    def on_event(self, state: Any, letters: Letters) -> tuple[Any, bool]:
+        inner, matched = self.of.on_event_letter(state[0], letters)
+        reset, voided = self.reset.on_event_letter(state[1], letters)
+        return self._held(state, inner, reset, matched, voided, True)
+
+    def on_configuration(self, state: Any, letters: Letters) -> tuple[Any, bool]:
+        inner, matched = self.of.on_configuration(state[0], letters, state[3])
+        reset, voided = self.reset.on_configuration(state[1], letters, state[4])
+        return self._held(state, inner, reset, matched, voided, False)
+
+    def _held(
+        self, state: Any, inner: Any, reset: Any, matched: bool, voided: bool, on_event: bool
+    ) -> tuple[Any, bool]:
         if voided:
-            inner, held = self.of.start, False
-        elif matched:
-            held = True
-        inner, matched = self.of.on_configuration(inner, letters, early and not gone)
-        reset, voided = self.reset.on_configuration(reset, letters, gone)
-        if voided:
-            inner, held = self.of.start, False
-        elif matched:
-            held = True
-        return (inner, reset, held), held and not state[2]
+            return (self.of.start, reset, False, False, on_event), False
+        held = state[2] or matched
+        return (inner, reset, held, matched and on_event, False), held and not state[2]
 
     def holds(self, state: Any) -> bool:
         return bool(state[2])
@@ -208,12 +222,15 @@ class Begins:
 
     start: int = 0
 
-    def step(self, state: Any, letters: Letters) -> tuple[Any, bool]:
+    def on_event(self, state: Any, letters: Letters) -> tuple[Any, bool]:
         if letters.type is None or state < 0 or (state == len(self.types) and not self.exactly):
             return state, False
         fits = state < len(self.types) and self.types[state] == letters.type
         after = state + 1 if fits else -1
-        return after, after == len(self.types) and not self.holds(state)
+        return after, self.holds(after) and not self.holds(state)
+
+    def on_configuration(self, state: Any, letters: Letters) -> tuple[Any, bool]:
+        return state, False
 
     def holds(self, state: Any) -> bool:
         return bool(state == len(self.types))
@@ -338,22 +355,30 @@ class Anchors:
         facts are those of someone who does not follow any."""
         if not facts:
             return facts, ""
-        after: list[Any] = [facts[0]]
-        completed = 0
-        for i, automaton in enumerate(self.automata):
-            state, done = automaton.step(facts[i + 1], letters)
-            after.append(state)
-            completed |= (done and (facts[0] or automaton.grows)) << i
-        facts_after = tuple(after)
         fired = ""
+        between, first = self._letter(facts, letters, True)
+        after, second = self._letter(between, letters, False)
         for name in self.resume:
             term = self.terms[name]
             if isinstance(term, int):
-                if completed >> term & 1:
-                    fired = name
-            elif self._truth(term, facts_after) and not self._truth(term, facts):
+                completes = bool((first | second) >> term & 1)
+            else:
+                truths = [self._truth(term, f) is True for f in (facts, between, after)]
+                completes = (truths[1] and not truths[0]) or (truths[2] and not truths[1])
+            if completes:
                 fired = name
-        return facts_after, fired
+        return after, fired
+
+    def _letter(self, facts: Facts, letters: Letters, event: bool) -> tuple[Facts, int]:
+        """The facts after one letter, and which automata completed with it, as a set."""
+        after: list[Any] = [facts[0]]
+        completed = 0
+        for i, automaton in enumerate(self.automata):
+            step = automaton.on_event if event else automaton.on_configuration
+            state, done = step(facts[i + 1], letters)
+            after.append(state)
+            completed |= (done and (facts[0] or automaton.grows)) << i
+        return tuple(after), completed
 
     # asking
 
