@@ -429,13 +429,12 @@ class _Decider:
         """The checks on a placement; `mapping` is the one it was made with, a route included."""
         assert v.placed is not None
         c = v.placed.configuration
-        for node in self.target.nodes_in(c):
-            for name in self.m.obligations.get(node.path, ()):
-                holds = self.truth(Predicate(all=(name,)))
-                if holds is not True:
-                    reason = "obligation_unmet" if holds is False else self.unknown(holds)
-                    state = node.name or self.target.id
-                    return self.strand(reason, f"{state} requires {name}", v.rule)
+        owed = [(n, name) for n in self.target.nodes_in(c) for name in self.m.obligations.get(n.path, ())]
+        holds = self.truth(Predicate(all=tuple(name for _, name in owed)))
+        if holds is not True:
+            node, name = next((n, x) for n, x in owed if self.truth(Predicate(all=(x,))) is not True)
+            reason = "obligation_unmet" if holds is False else self.unknown(holds)
+            return self.strand(reason, f"{node.name or self.target.id} requires {name}", v.rule)
         history = self.case.history or ()
         carried = carry_history(
             self.source, self.target, history, self.m.mapping if mapping is None else mapping
