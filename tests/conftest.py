@@ -1,0 +1,9 @@
+"""What every test file shares: names of test cases that are the same in every process."""
+
+from __future__ import annotations
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes go by their argument's name: gzip writes the clock into them, and a case named after its
+    bytes would have another name in each of pytest-xdist's workers."""
+    return argname if isinstance(val, bytes) else None
