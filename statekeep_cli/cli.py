@@ -15,29 +15,22 @@ from types import FrameType
 from typing import Any, cast
 
 from statekeep_cli.errors import EXIT_INTERRUPTED, EXIT_OK, InputUnreadable, StateKeepError, Terminated
+from statekeep_cli.version import version
 
 EXIT_USAGE = 2
 EXIT_BROKEN_PIPE = 128 + 13  # as a shell reports death by SIGPIPE
-
-
-def version() -> str:
-    """The installed version."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("statekeep-cli")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
 
 
 def app() -> Any:
     """The Typer app with every command."""
     import typer
 
+    from statekeep_cli.commands.apply import apply
     from statekeep_cli.commands.check import check
+    from statekeep_cli.commands.db import db
     from statekeep_cli.commands.diff import diff
     from statekeep_cli.commands.explain import explain
+    from statekeep_cli.commands.infer import infer
     from statekeep_cli.commands.preview import preview
     from statekeep_cli.commands.schema import schema
     from statekeep_cli.commands.suggest import suggest
@@ -63,8 +56,9 @@ def app() -> Any:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     typer_app.callback()(root)
-    for command in (check, diff, preview, explain, suggest, schema):
+    for command in (check, diff, preview, apply, explain, suggest, infer, schema):
         typer_app.command()(command)
+    typer_app.add_typer(db)
     return typer_app
 
 

@@ -54,8 +54,8 @@ SMALLEST, LARGEST, SHARES = 1 << 22, 1 << 25, 12
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is decided: definitions, and an input (`-` is standard input) with an optional second
-    file of histories. `lines`: also write every decision as JSON Lines."""
+    """What is decided: definitions, and an input (`-` is standard input; "" a database) with an optional
+    second file of histories. `lines`: also write every decision as JSON Lines."""
 
     sources: tuple[Definition, ...]
     target: Definition
@@ -98,7 +98,7 @@ class Worker:
         self.router = Router(self.deployment, self.symbols)
         self.records = Records(self.symbols)
         self.history = History(task.history, self.symbols) if task.history is not None else None
-        self.piped = size_of(task.actors) is None
+        self.piped = bool(task.actors) and size_of(task.actors) is None
         digests = [d.digest for d in (*task.sources, task.target)]
         self.lines = Lines(digests) if task.lines else None
         self.what_if = WhatIf(self.deployment, self.symbols)
@@ -112,19 +112,28 @@ class Worker:
 
     def of_blocks(self, blocks: Iterable[Block]) -> Iterator[Part]:
         """Blocks of one input; their lines are the input's already."""
-        for part in self._parts(map(self._batch, blocks)):
+        for part in self._parts(map(self.batch, blocks)):
             part.lines = 0
             yield part
 
-    def _batch(self, block: Block) -> Batch:
+    def of_batches(self, batches: Iterable[Batch]) -> Iterator[Part]:
+        """Batches that were made elsewhere."""
+        return self._parts(batches)
+
+    def batch(self, block: Block) -> Batch:
+        """The actors of a block, with their traces."""
         batch = self.records.batch(block)
         return batch if self.history is None else self.history.join(batch)
+
+    def route(self, batch: Batch) -> Routed:
+        """Their decisions; good until the next call."""
+        return self.router.route(batch.actors, batch.plain, batch.states)
 
     def _parts(self, batches: Iterable[Batch]) -> Iterator[Part]:
         """Parts of about `PART` actors; a new one where the router starts its numbers afresh."""
         part, count, lines = Part(), Counts(), 0
         for batch in batches:
-            routed = self.router.route(batch.actors, batch.plain, batch.states)
+            routed = self.route(batch)
             origin = (os.getpid(), self.router.generation)
             full = part.actors >= PART or len(part.output) >= OUTPUT
             if part.actors and (full or part.origin != origin):
@@ -297,13 +306,19 @@ def parts(task: Task, jobs: int) -> Iterator[Part]:
 @dataclass(frozen=True, slots=True)
 class Decided:
     """A whole input, decided. `unreadable` counts the records that could not be read, those with a
-    repeated id included; `first_unreadable` are the first of them."""
+    repeated id included; `first_unreadable` are the first of them. `repeated` has a bit for each actor."""
 
     tally: Tally
     actors: int
     unreadable: int
     first_unreadable: tuple[Unreadable, ...]
     notes: tuple[str, ...] = ()
+    repeated: bytes = b""
+
+    def is_repeated(self, ordinal: int) -> bool:
+        """Had an earlier record the id of this readable one?"""
+        at = ordinal >> 3
+        return at < len(self.repeated) and bool(self.repeated[at] >> (ordinal & 7) & 1)
 
 
 def decide_all(
@@ -345,7 +360,7 @@ def decide_all(
         raise no_actors(task.actors)
     notes = _unclaimed(task.history, claims.values()) if task.history is not None else ()
     first = tuple(Unreadable(*one) for one in complaints.first)
-    return Decided(tally, actors, complaints.count, first, notes)
+    return Decided(tally, actors, complaints.count, first, notes, bytes(ids.repeated))
 
 
 class _Ids:
@@ -358,6 +373,7 @@ class _Ids:
         self.names = repeats.Names() if size_of(task.actors) is None else None
         self.decisions: dict[int, Decision] = {}
         self.origins: dict[tuple[int, int], int] = {}
+        self.repeated = bytearray()
 
     def close(self) -> None:
         self.seen.close()
@@ -374,13 +390,22 @@ class _Ids:
     def settle(self, tally: Tally, complaints: Complaints) -> None:
         again = partial(actors_at, self.task.actors, joined=self.task.history is not None)
         identify = self.names.identify if self.names is not None else again
-        found = repeats.tally(self.seen.repeats(partition, find_repeats), identify)
+        found = repeats.tally(self._marked(self.seen.repeats(partition, find_repeats)), identify)
+        for ordinal in found.others:
+            self.repeated[ordinal >> 3] &= ~(1 << (ordinal & 7))
         for number, count in found.decisions.items():
             tally.remove(self.decisions[number], count)
         if found.count:
             listed = [records.Unreadable(r.line, 1, r.message) for r in found.listed]
             complaints.add([*listed, *[listed[-1]] * (found.count - len(listed))])
             complaints.settle()
+
+    def _marked(self, suspects: Iterable[repeats.Repeat]) -> Iterator[repeats.Repeat]:
+        for one in suspects:
+            if not self.repeated:
+                self.repeated = bytearray(len(self.seen) // 8 + 1)
+            self.repeated[one.again >> 3] |= 1 << (one.again & 7)
+            yield one
 
 
 def _unclaimed(spool: Spool, claims: Iterable[bytes]) -> tuple[str, ...]:

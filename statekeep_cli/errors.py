@@ -9,8 +9,10 @@
     ├── PlanStale             5    the world moved since the plan was made
     ├── RunLocked             6    another run holds the lock
     ├── StoppedPartWay        7    paused or stopped in the middle; run again to go on
+    │   └── DatabaseBusy      7    a deadlock, a timeout or a lock that did not pass
     ├── Declined              8    a person said no, or nobody was there to say yes
     ├── DatabaseUnavailable   9    the database is unreachable or refuses access
+    │   └── ConnectionLost    9    it was there, and went away
     └── Terminated            143  SIGTERM (Ctrl-C is Python's KeyboardInterrupt, 130)
 
 Only `cli.py` turns these into exit codes. `message` is one sentence: the thing, the place, the next
@@ -34,7 +36,8 @@ class Problem:
 
     `line` and `column` count from 1, in characters; `line` is 0 where the whole file is meant.
     `end_column` is exclusive and on the same line; `text` is that line, for a caret span. `code` is
-    one of `core.check.CODES`, or empty for problems that no definition check raised.
+    one of `core.check.CODES`, or empty for problems that no definition check raised. `sql` is what
+    would help in a database, to be copied.
     """
 
     path: str
@@ -46,6 +49,7 @@ class Problem:
     hint: str = ""
     end_column: int = 0
     text: str = ""
+    sql: str = ""
 
     @property
     def place(self) -> str:
@@ -118,6 +122,10 @@ class StoppedPartWay(StateKeepError):
     exit_code = 7
 
 
+class DatabaseBusy(StoppedPartWay):
+    """A deadlock, a serialization failure, a lock or a statement that took too long; may be tried again."""
+
+
 class Declined(StateKeepError):
     """A person said no, or nobody was there to say yes."""
 
@@ -128,6 +136,10 @@ class DatabaseUnavailable(StateKeepError):
     """The database is unreachable or refuses access."""
 
     exit_code = 9
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection broke; another one may work."""
 
 
 class Terminated(StateKeepError):

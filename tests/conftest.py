@@ -1,6 +1,10 @@
-"""What every test file shares: names of test cases that are the same in every process."""
+"""What every test file shares: databases, and names of test cases that are the same in every process."""
 
 from __future__ import annotations
+
+from tests.databases import database, postgres, postgres_server, sqlite
+
+__all__ = ["database", "postgres", "postgres_server", "sqlite"]
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

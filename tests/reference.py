@@ -966,9 +966,12 @@ class Reference:
             raise Strand("obligation_unmet")
         if self.snapshot is not None:
             self.check_history_values()
+            free = self.invokes(ruling.placed)
             for child, record in (self.snapshot.get("children") or {}).items():
-                if not any(self.is_child(n, i, child, record) for n, i in self.invokes(ruling.placed)):
+                taken = next((x for x in free if self.is_child(*x, child, record)), None)
+                if taken is None:
                     raise Strand("child_lost")
+                free.remove(taken)  # one invoke cannot be two children
         context = self.edited()
         if self.target.context_schema is not None and not jsonschema_rs.is_valid(
             self.target.context_schema, context
@@ -978,12 +981,14 @@ class Reference:
     def check_history_values(self) -> None:
         assert self.source is not None
         assert self.snapshot is not None
+        values: dict[int, set[int]] = {}
         for key, remembered in (self.snapshot.get("historyValue") or {}).items():
             h = self.source.by_id.get(key)
             there = None if h is None else self.carry(self.source, h)
             if there is None or self.target.nodes[there].kind != "history":
                 raise Strand("history_value_lost")
             parent = self.target.nodes[self.target.nodes[there].parent]
+            places: set[int] = set()
             for reference in remembered:
                 name = reference["id"] if isinstance(reference, dict) else reference
                 node = self.source.by_id.get(name)
@@ -996,6 +1001,9 @@ class Reference:
                     raise Strand("history_value_lost")
                 if not self.target.nodes[there].deep and self.target.nodes[carried].parent != parent.index:
                     raise Strand("history_value_lost")
+                places.add(carried)
+            if values.setdefault(there, places) != places:  # one history node cannot remember both
+                raise Strand("history_value_lost")
 
     def invokes(self, c: int) -> list[tuple[StateNode, Any]]:
         return [(n, i) for n in self.target.nodes_in(c) for i in n.invokes]

@@ -1,26 +1,33 @@
-"""`statekeep check`: every finding about definitions, offline."""
+"""`statekeep check`: every finding about definitions, offline, and about the tables of a database."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from statekeep_cli.commands.options import Migration
-from statekeep_cli.errors import Findings, InputUnreadable
+from statekeep_cli.commands.options import Config, Database, Migration
+from statekeep_cli.errors import Findings, InputUnreadable, Problem, UsageMistake
 
 if TYPE_CHECKING:
+    from statekeep_cli.readers.config import Config as Configuration
     from statekeep_cli.readers.definitions import Reading
+    from statekeep_cli.stores.interface import Store
 
 
 def check(
     definitions: Annotated[
-        list[str],
-        typer.Argument(metavar="DEFINITION", help="JSON or YAML files; of several, the last is the target."),
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="[DEFINITION]...", help="JSON or YAML files; of several, the last is the target."
+        ),
+    ] = None,
+    db: Database = None,
+    config: Config = None,
     migration: Migration = None,
     format: Annotated[
         Literal["text", "json"], typer.Option("--format", help="How findings are written.")
@@ -29,30 +36,78 @@ def check(
     """Check definitions: schema and meaning, all findings at once, each with its place and a hint.
 
     With several definitions the last is checked against the others, as the target they migrate to.
-    Exits 0 when there are no errors, 3 when there are, 1 when a file cannot be read.
+    With --db also the tables that statekeep.yaml maps (StateKeep's own, without one): columns, types,
+    indexes, privileges, and the states in them; SQL that would help is printed, and none is run.
+    Exits 0 when there are no errors, 3 when there are, 1 when a file cannot be read, 9 when the
+    database does not answer.
 
     Example: statekeep check v1.yaml v2.yaml
     """
     from statekeep_cli.readers.definitions import examine_all
 
-    readings = examine_all(definitions, migration)
+    if not definitions and db is None and config is None:
+        raise UsageMistake("nothing to check; give definition files, or --db URL")
+    if migration is not None and not definitions:
+        raise UsageMistake("--migration belongs to a target definition; give that too")
+    readings = examine_all(definitions, migration) if definitions else []
+    configuration = _configuration(db, config)
     problems = [p for r in readings for p in r.problems]
+    about: dict[str, Any] = {}
+    if db is not None:
+        from statekeep_cli.stores.connect import connect
+
+        store = connect(db, read_only=True)
+        try:
+            about = {"kind": store.kind, "address": store.address}
+            problems += _database(store, configuration, readings)
+        finally:
+            store.close()
     if format == "json":
-        print(json.dumps(_as_json(readings), indent=2, ensure_ascii=False))
+        print(json.dumps(_as_json(readings, problems, about), indent=2, ensure_ascii=False))
     else:
         from statekeep_cli.render.problems import problems_summary, render_problems
         from statekeep_cli.render.terminal import wants_color, width_of
 
         sys.stdout.write(render_problems(problems, width_of(sys.stdout), wants_color(sys.stdout)))
-        print(problems_summary(problems, len(readings)))
+        print(problems_summary(problems, len(readings), bool(about)))
     if any(r.unreadable for r in readings):
         raise InputUnreadable
     if any(p.severity == "error" for p in problems):
         raise Findings
 
 
-def _as_json(readings: Sequence[Reading]) -> dict[str, Any]:
-    problems = [p for r in readings for p in r.problems]
+def _configuration(db: str | None, config: str | None) -> Configuration | None:
+    """Read where it is asked for: definitions alone are checked without it."""
+    if db is None and config is None:
+        return None
+    from statekeep_cli.readers.config import read_config
+
+    return read_config(config)
+
+
+def _database(
+    store: Store, configuration: Configuration | None, readings: Sequence[Reading]
+) -> list[Problem]:
+    from statekeep_cli.core.mapping import OWN
+    from statekeep_cli.stores.catalogue_check import check_database
+
+    mapping = configuration.mapping if configuration else None
+    known = [r.loaded.definition for r in readings if r.loaded]
+    # With a definition that could not be read, every state of its actors would look foreign.
+    found = check_database(store, mapping or OWN, known if len(known) == len(readings) else ())
+    problems = []
+    for f in found:
+        if configuration is not None and mapping is not None and f.pointer:
+            problem = configuration.problem(f.code, f.pointer, f.message, f.hint, f.severity)
+            problems.append(replace(problem, sql=f.sql))
+        else:
+            problems.append(Problem(store.address, 0, 0, f.message, f.code, f.severity, f.hint, sql=f.sql))
+    return problems
+
+
+def _as_json(
+    readings: Sequence[Reading], problems: Sequence[Problem], database: Mapping[str, str]
+) -> dict[str, Any]:
     definitions = []
     for r in readings:
         d = r.loaded.definition if r.loaded else None
@@ -67,6 +122,7 @@ def _as_json(readings: Sequence[Reading]) -> dict[str, Any]:
     return {
         "formatVersion": 1,
         "definitions": definitions,
+        **({"database": database} if database else {}),
         "errors": sum(p.severity == "error" for p in problems),
         "warnings": sum(p.severity == "warning" for p in problems),
         "findings": [
@@ -79,6 +135,7 @@ def _as_json(readings: Sequence[Reading]) -> dict[str, Any]:
                 "endColumn": p.end_column or None,
                 "message": p.message,
                 "hint": p.hint,
+                **({"sql": p.sql} if p.sql else {}),
             }
             for p in problems
         ],

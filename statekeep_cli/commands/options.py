@@ -33,6 +33,21 @@ Formats = Annotated[
     list[str] | None,
     typer.Option("--format", metavar="FMT[=PATH]", help="text (default), json or markdown; repeatable."),
 ]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        metavar="URL",
+        help="postgresql://… or an SQLite file; else STATEKEEP_DATABASE_URL, DATABASE_URL.",
+    ),
+]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="Where your tables are (default: statekeep.yaml)."),
+]
+Where = Annotated[
+    str, typer.Option("--where", metavar="SQL", help="With --db: only actors that meet this condition.")
+]
 KeepGoing = Annotated[
     bool, typer.Option("--keep-going", help="Count unreadable records and go on (exit code 3).")
 ]

@@ -98,6 +98,15 @@ class Outputs:
     def has_lines(self) -> bool:
         return any(name == "jsonl" for name, _ in self.wanted)
 
+    @property
+    def text_on_stdout(self) -> bool:
+        return any(name == "text" and path in STDOUT for name, path in self.wanted)
+
+    @property
+    def only_text(self) -> bool:
+        """Was nothing asked for but the page that a person sees?"""
+        return self.wanted == [("text", "")]
+
     def write_lines(self, lines: bytes) -> None:
         """Decisions as JSON Lines, while they are made."""
         for name, stream in self._streams:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from statekeep_cli.commands.options import (
-    Actors,
+    Config,
+    Database,
     Definitions,
     History,
     KeepGoing,
     Migration,
     Quiet,
+    Where,
     command_line,
     references,
     split,
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
 
 def preview(
     definitions: Definitions,
-    actors: Actors,
+    actors: Annotated[
+        str | None,
+        typer.Option("--actors", metavar="FILE", help="Actor export (JSON Lines, JSON or CSV); - is stdin."),
+    ] = None,
+    db: Database = None,
+    config: Config = None,
     history: History = None,
     migration: Migration = None,
     formats: Annotated[
@@ -48,16 +55,40 @@ def preview(
     show_ids: Annotated[
         bool, typer.Option("--show-ids", help="Name actors in formats made to be shared (markdown).")
     ] = False,
-    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Processes to use.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", min=1, help="Processes to use, or connections.")
+    ] = 1,
+    where: Where = "",
+    sample: Annotated[
+        int | None,
+        typer.Option("--sample", metavar="N", min=1, help="With --db: only the first N actors."),
+    ] = None,
+    consistent: Annotated[
+        bool, typer.Option("--consistent", help="With --db: one snapshot of the data, however long it takes.")
+    ] = False,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="PLAN", help="With --db: a plan for apply.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Decide every actor of an export against a new definition, by its history; changes nothing.
+    """Decide every actor of an export or a database by its history; changes nothing.
 
     Exits 0 within the gate, 3 past it (strands beyond --max-strand, unaccepted hazards, unreadable
-    records), 1 when input cannot be read.
+    records), 1 when input cannot be read, 9 when the database cannot be reached.
 
     Example: statekeep preview v1.yaml v2.yaml --actors actors.jsonl
     """
+    if actors is None:
+        from statekeep_cli.commands.preview_database import preview_database
+
+        preview_database(
+            definitions, db, config, history, migration, formats, max_strand, allow_hazards,
+            detailed_exitcode, keep_going, show_ids, jobs, where, sample, consistent, out, quiet,
+        )  # fmt: skip
+        return
+    for option, given in (("--db", db), ("--where", where), ("--sample", sample), ("--out", out)):
+        if given:
+            raise UsageMistake(f"--actors and {option} exclude each other; give one of them")
     from statekeep_cli.commands.output import Outputs
     from statekeep_cli.core.gate import Gate
     from statekeep_cli.deciding import Task, decide_all

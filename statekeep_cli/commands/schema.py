@@ -10,14 +10,14 @@ import typer
 
 def schema(
     kind: Annotated[
-        Literal["definition", "actor", "report", "decision"],
-        typer.Argument(metavar="KIND", help="definition, actor, report or decision."),
+        Literal["definition", "actor", "report", "decision", "config"],
+        typer.Argument(metavar="KIND", help="definition, actor, report, decision or config."),
     ],
 ) -> None:
     """Print a JSON Schema (draft 2020-12).
 
     KIND is definition (with its routing metadata), actor (one record of an export), report
-    (preview --format json) or decision (one line of preview --format jsonl).
+    (preview --format json), decision (one line of preview --format jsonl) or config (statekeep.yaml).
 
     Example: statekeep schema definition
     """

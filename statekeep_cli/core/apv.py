@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from statekeep_cli.core import hazards
 from statekeep_cli.core.anchors import Facts
+from statekeep_cli.core.children import carry_children, is_child
 from statekeep_cli.core.configuration import configuration_of, is_done, leaves, state_value
 from statekeep_cli.core.decision import Decision, Hazard, Landing, Place
 from statekeep_cli.core.graph import Graph
@@ -27,7 +28,7 @@ from statekeep_cli.core.placement import (
     identity,
     longest_key,
     mapped,
-    with_route,
+    mapping_of,
 )
 from statekeep_cli.core.replay import Item, Lane, Pair, Reach, Reading, TooWide
 from statekeep_cli.core.semantics import HistoryValue, State
@@ -318,7 +319,7 @@ class _Decider:
             return self.result("stay", "declared", rule)
         if route.strand is not None:
             return self.strand("declared", route.strand, rule)
-        mapping = with_route(self.m.mapping, (route.source, route.to))
+        mapping = mapping_of(self.m, rule)
         placed = mapped(self.source, self.target, self.case.configuration, mapping, self.m)
         if isinstance(placed, Refused):
             return self.strand(placed.reason, self.refusal(placed), rule)
@@ -452,26 +453,13 @@ class _Decider:
 
     def lost_child(self, placed: Placed) -> str:
         """The first persisted child that no placed state invokes; "" if all are carried."""
-        for child, src in self.case.children or ():
-            nodes = self.target.nodes_in(placed.configuration)
-            if not any(self.is_child(n.index, i, child, src) for n in nodes for i in n.invokes):
-                return child
-        return ""
-
-    def is_child(self, node: int, invoke: Invoke, child: str, src: str) -> bool:
-        """Is a persisted child what this invoke of a target node stands for?"""
-        if src and invoke.src != src:
-            return False
-        for was in self.source.nodes:
-            for i in was.invokes:
-                if i.id == child and not i.own_id:
-                    places = self.lane.alphabets[self.case.lane].carried_to(node)
-                    return was.path in places and i.position == invoke.position
-        return invoke.id == child
+        alphabet, children = self.lane.alphabets[self.case.lane], self.case.children or ()
+        return carry_children(self.source, self.target, alphabet, placed.configuration, children)[1]
 
     def runs(self, node: int, invoke: Invoke) -> bool:
         """Is this invoke of a target node among the persisted children?"""
-        return any(self.is_child(node, invoke, child, src) for child, src in self.case.children or ())
+        alphabet, children = self.lane.alphabets[self.case.lane], self.case.children or ()
+        return any(is_child(self.source, alphabet, node, invoke, child, src) for child, src in children)
 
     def hazards(self, v: _Verdict) -> tuple[Hazard, ...]:
         assert v.placed is not None

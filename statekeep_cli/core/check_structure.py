@@ -46,6 +46,7 @@ _UNKNOWN = {
     "source": _STRINGIFIED,
     "eventType": _STRINGIFIED,
 }
+DEFINITION = "the definition"
 # Lists whose items are looked at one by one, so that a hole in them may stay.
 _HOLES = {"routes", "accept", "all", "any", "none", "sequence", "always", "onDone", "onError", "onSnapshot"}
 _ROUNDS = 5
@@ -61,13 +62,26 @@ class Structure:
     cut: frozenset[Pointer]
 
 
-def check_structure(config: Any, schema: dict[str, Any]) -> Structure:
-    """Validates against the published schema of definitions."""
+def schema_findings(value: Any, schema: dict[str, Any], whole: str) -> list[Finding]:
+    """Where `value` does not meet a published schema other than the definitions'; `whole` is what it is
+    called as a whole ("the configuration")."""
+    meant: set[Pointer] = set()
+    errors = islice(_validator(schema).iter_errors(value), MAX_ERRORS)
+    found = [f for e in errors for f in _findings(e, schema, value, meant, whole)]
+    return _without_echoes(found, meant)
+
+
+def _validator(schema: dict[str, Any]) -> Any:
     import jsonschema_rs
 
-    validator = jsonschema_rs.Draft202012Validator(
+    return jsonschema_rs.Draft202012Validator(
         schema, offline=True, pattern_options=jsonschema_rs.RegexOptions()
     )
+
+
+def check_structure(config: Any, schema: dict[str, Any]) -> Structure:
+    """Validates against the published schema of definitions."""
+    validator = _validator(schema)
     findings: list[Finding] = []
     cut: set[Pointer] = set()
     rest = config
@@ -96,21 +110,24 @@ def check_structure(config: Any, schema: dict[str, Any]) -> Structure:
 # --- one error ---------------------------------------------------------------------------------------
 
 
-def _findings(error: Any, schema: dict[str, Any], config: Any, cut: set[Pointer]) -> list[Finding]:
+def _findings(
+    error: Any, schema: dict[str, Any], config: Any, cut: set[Pointer], whole: str = DEFINITION
+) -> list[Finding]:
     pointer = pointer_in(config, error.instance_path)
     keyword = str(error.schema_path[-1])
     within: Any = schema
     for step in error.schema_path[:-1]:
         within = within[step]
     if keyword == "additionalProperties":
-        return [_unknown(key, pointer, within, schema, cut) for key in error.kind.unexpected[:MAX_ERRORS]]
-    name = _name(pointer)
-    about = within.get("description", "") if isinstance(within, Mapping) else ""
-    hint = about[:1].lower() + about[1:].rstrip(".") if about else ""
+        keys = error.kind.unexpected[:MAX_ERRORS]
+        return [_unknown(key, pointer, within, schema, cut, whole) for key in keys]
+    name = _name(pointer, whole)
+    hint = _about(within)
     if keyword == "required":
         missing = error.kind.property
         where = f"{name} has no '{missing}'" if pointer else f"'{missing}' is missing"
-        return [Finding("SK011", (*pointer, missing), where, _MISSING.get(missing, ""), "key")]
+        said = _MISSING.get(missing, "") if whole == DEFINITION else _about(within, missing)
+        return [Finding("SK011", (*pointer, missing), where, said, "key")]
     if keyword == "type":
         return [Finding("SK012", pointer, _type_message(name, within["type"], _at(config, pointer)), hint)]
     if keyword in ("enum", "const"):
@@ -128,12 +145,21 @@ def _findings(error: Any, schema: dict[str, Any], config: Any, cut: set[Pointer]
     return [Finding("SK012", pointer, f"{name}: {error.message}", hint)]
 
 
-def _unknown(key: str, pointer: Pointer, within: Any, schema: dict[str, Any], cut: set[Pointer]) -> Finding:
+def _about(within: Any, key: str = "") -> str:
+    """A schema's description as a hint, or that of one of its keys."""
+    part = within.get("properties", {}).get(key) if key else within
+    about = part.get("description", "") if isinstance(part, Mapping) else ""
+    return about[:1].lower() + about[1:].rstrip(".") if about else ""
+
+
+def _unknown(
+    key: str, pointer: Pointer, within: Any, schema: dict[str, Any], cut: set[Pointer], whole: str
+) -> Finding:
     known = list(within.get("properties", {}))
     near = closest(key, known)
-    if key in _UNKNOWN:
+    if key in _UNKNOWN and whole == DEFINITION:
         hint = _UNKNOWN[key]
-    elif not pointer and key in schema["$defs"]["migration"]["properties"]:
+    elif not pointer and key in schema["$defs"].get("migration", {}).get("properties", {}):
         hint = "it belongs under 'migration'"
     elif pointer == ("migration",) and key in schema["properties"]:
         hint = "it belongs at the top of the definition"
@@ -144,13 +170,13 @@ def _unknown(key: str, pointer: Pointer, within: Any, schema: dict[str, Any], cu
         hint = "an event belongs under 'on'"
     else:
         hint = f"known here: {listed(known, 'and', 12)}; keys of your own start with x-"
-    return Finding("SK010", (*pointer, key), f"unknown key '{key}' in {_name(pointer)}", hint, "key")
+    return Finding("SK010", (*pointer, key), f"unknown key '{key}' in {_name(pointer, whole)}", hint, "key")
 
 
-def _name(pointer: Pointer) -> str:
+def _name(pointer: Pointer, whole: str) -> str:
     """A part as people would call it: the key, or the list it is an item of."""
     if not pointer:
-        return "the definition"
+        return whole
     last = pointer[-1]
     if isinstance(last, int):
         owner = next((str(p) for p in reversed(pointer) if isinstance(p, str)), "the list")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from statekeep_cli.core.migration import Migration
@@ -54,6 +53,10 @@ class Contexts:
 
     def needed_by(self, m: Migration) -> bool:
         """Must a context be looked at for actors under this block?"""
+        return self.opened_by(m) or bool(m.context_remove or m.context_defaults)
+
+    def opened_by(self, m: Migration) -> bool:
+        """Does what is in it matter, and not only that it is an object?"""
         return bool(self.predicates) or self.target is not None or bool(m.context_rename)
 
     def look(self, context: Any, m: Migration) -> tuple[tuple[bool, ...], str]:
@@ -73,11 +76,11 @@ class Contexts:
 
 
 def edit(context: Any, m: Migration) -> Any:
-    """The context after `rename`, then `remove`, then `defaults`. Raises `ValueError` where a
+    """The context (an object) after `rename`, then `remove`, then `defaults`. Raises `ValueError` where a
     rename would overwrite a value or pass through one."""
     if not (m.context_rename or m.context_remove or m.context_defaults):
         return context
-    edited = copy.deepcopy(context)
+    edited = dict(context)
     for old, new in m.context_rename.items():
         found, value = _take(edited, split_path(old))
         if not found:
@@ -91,21 +94,27 @@ def edit(context: Any, m: Migration) -> Any:
     return edited
 
 
-def _take(context: Any, path: tuple[str, ...]) -> tuple[bool, Any]:
+def _take(context: dict[str, Any], path: tuple[str, ...]) -> tuple[bool, Any]:
+    """Take a value out; the objects on the way are copied, since others may hold them."""
+    at = context
     for key in path[:-1]:
-        context = context.get(key) if isinstance(context, Mapping) else None
-    if not isinstance(context, dict) or path[-1] not in context:
+        inner = at.get(key)
+        if not isinstance(inner, dict):
+            return False, None
+        at[key] = at = dict(inner)
+    if path[-1] not in at:
         return False, None
-    return True, context.pop(path[-1])
+    return True, at.pop(path[-1])
 
 
 def _put(context: dict[str, Any], path: tuple[str, ...], value: Any) -> bool:
     """Set a value where none is; False where there is one already, or no room for one."""
-    at: Any = context
+    at = context
     for key in path[:-1]:
-        at = at.setdefault(key, {})
-        if not isinstance(at, dict):
+        inner = at.get(key, {})
+        if not isinstance(inner, dict):
             return False
+        at[key] = at = dict(inner)
     if path[-1] in at:
         return False
     at[path[-1]] = value

@@ -7,10 +7,11 @@ text so that decisions are hashable: two actors of one class share one `Decision
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from statekeep_cli.core.model import StateValue, Version
+from statekeep_cli.core.model import StateValue, Version, value_text
 
 OutcomeName = Literal["migrate", "stay", "strand", "skip"]
 
@@ -61,6 +62,13 @@ class Place:
     def value(self) -> StateValue:
         value: StateValue = json.loads(self.state)
         return value
+
+    @classmethod
+    def of_json(cls, value: Any) -> Place | None:
+        """What `as_json` gave; None for None."""
+        if value is None:
+            return None
+        return cls(value["definition"], value["version"], value_text(value["state"]))
 
     def as_json(self) -> dict[str, Any]:
         return {"definition": self.definition, "version": self.version, "state": self.value}
@@ -121,6 +129,21 @@ class Decision:
     anchors: tuple[str, ...] = ()
     hazards: tuple[Hazard, ...] = ()
     freed_by_erase: str = ""
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> Decision:
+        """What `as_json` gave."""
+        return cls(
+            value["outcome"],
+            value["reason"],
+            value["rule"],
+            value["detail"],
+            Place.of_json(value["from"]),
+            Place.of_json(value["to"]),
+            tuple(Landing(value_text(x["state"]), x["stuck"]) for x in value["landings"]),
+            tuple(value["anchors"]),
+            tuple(Hazard(h["hazard"], h["state"], h["accepted"], h["detail"]) for h in value["hazards"]),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """One decision as surface.md's JSON Lines have it, without the actor's id."""

@@ -143,6 +143,14 @@ def with_route(mapping: Mapping[Path, Any], route: tuple[Path, Any]) -> dict[Pat
     return {**{k: v for k, v in mapping.items() if k[: len(path)] != path}, path: value}
 
 
+def mapping_of(m: Migration, rule: str) -> Mapping[Path, Any]:
+    """The mapping that a decision with this rule carries everything by: a route's own, or the block's."""
+    if not rule.startswith("route "):
+        return m.mapping
+    route = m.routes[int(rule.removeprefix("route ")) - 1]
+    return with_route(m.mapping, (route.source, route.to))
+
+
 def mapped(
     source: Definition, target: Definition, configuration: int, mapping: Mapping[Path, Any], m: Migration
 ) -> Placed | Refused:
@@ -242,24 +250,36 @@ def covering_keys(source: Definition, configuration: int, mapping: Mapping[Path,
 def carry_history(
     source: Definition, target: Definition, history: HistoryValue, mapping: Mapping[Path, Any]
 ) -> HistoryValue | None:
-    """Remembered history values under the target's names; None when one of them is lost.
+    """Remembered history values under the target's names; None when one of them is lost."""
+    carried: dict[int, int] = {}
+    for index, remembered in history:
+        found = carry_remembered(source, target, index, remembered, mapping)
+        if found is None:
+            return None
+        nodes = sum(1 << i for i in set(found[1].values()))
+        if carried.setdefault(found[0], nodes) != nodes:  # one history node cannot remember both
+            return None
+    return tuple(sorted(carried.items()))
+
+
+def carry_remembered(
+    source: Definition, target: Definition, index: int, remembered: int, mapping: Mapping[Path, Any]
+) -> tuple[int, dict[int, int]] | None:
+    """One remembered history value: the target's history node, and where each remembered node went.
 
     A node keeps its kind unless a key names that very node, and stays inside the history's parent.
     """
-    carried = []
-    for index, remembered in history:
-        found = carry(target, mapping, source.nodes[index].path)
-        if found is None or found.kind != "history":
+    found = carry(target, mapping, source.nodes[index].path)
+    if found is None or found.kind != "history":
+        return None
+    parent, nodes = target.nodes[found.parent], {}
+    for inner in source.nodes_in(remembered):
+        to = carry(target, mapping, inner.path)
+        if to is None or not parent.descendants >> to.index & 1:
             return None
-        parent, nodes = target.nodes[found.parent], 0
-        for inner in source.nodes_in(remembered):
-            to = carry(target, mapping, inner.path)
-            if to is None or not parent.descendants >> to.index & 1:
-                return None
-            if to.kind != inner.kind and longest_key(mapping, inner.path) != inner.path:
-                return None
-            if not found.deep and to.parent != parent.index:
-                return None
-            nodes |= 1 << to.index
-        carried.append((found.index, nodes))
-    return tuple(sorted(carried))
+        if to.kind != inner.kind and longest_key(mapping, inner.path) != inner.path:
+            return None
+        if not found.deep and to.parent != parent.index:
+            return None
+        nodes[inner.index] = to.index
+    return found.index, nodes

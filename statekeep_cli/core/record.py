@@ -57,6 +57,13 @@ def decoded(raw: Any) -> Any:
     return msgspec.json.decode(data) if data else None
 
 
+def children_of(persisted: Any) -> tuple[tuple[str, str], ...]:
+    """A snapshot's `children` as (id, src) pairs."""
+    return tuple(
+        (str(k), str(v.get("src") or "") if isinstance(v, dict) else "") for k, v in (persisted or {}).items()
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A record that is to be routed: its case, where its trace begins, and the trace's items.
@@ -99,10 +106,7 @@ class Intake:
             history, lost = history_of(self.deployment.sources[lane], decoded(snapshot.history_value))
             if lost:
                 history = None
-            persisted = decoded(snapshot.children) or {}
-            children = tuple(
-                (str(k), str(v.get("src") or "") if isinstance(v, dict) else "") for k, v in persisted.items()
-            )
+            children = children_of(decoded(snapshot.children))
         if actor.history is None:
             trace = "none"
         elif actor.origin:
@@ -115,6 +119,8 @@ class Intake:
         """The actor's context before the deployment's schemas: their outcomes, and what is wrong."""
         m = self.deployment.lanes[lane].migration
         if not self.contexts.needed_by(m):
+            return (), ""
+        if not self.contexts.opened_by(m) and (not actor.context or bytes(actor.context)[:1] == b"{"):
             return (), ""
         try:
             context = decoded(actor.context)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Literal
 
 import msgspec
 
@@ -24,6 +25,8 @@ from statekeep_cli.readers.stream import BLOCK, MAX_RECORD, Stream, unreadable, 
 LONGEST_TOKEN = 32
 # Bad rows that are passed on together.
 MOST_BAD = 1_000
+
+Layout = Literal["lines", "array", "table"]
 
 json_part = msgspec.json.Decoder(msgspec.Raw)
 
@@ -44,19 +47,27 @@ class Table:
         return (*self.text, *self.state, *self.json)
 
 
-def cut(stream: Stream, table: Table, block: int = BLOCK) -> Iterator[Block]:
-    """The blocks of an input, whatever its format.
+def layout_of(stream: Stream) -> Layout:
+    """How the records of an input are laid out, which its first character tells.
 
-    The first character tells JSON Lines (`{`) from an array (`[`); anything else is CSV, unless the name of
-    the file says JSON. Raises `InputUnreadable` where an input cannot be read any further.
+    `{` begins JSON Lines and `[` an array; anything else is CSV, unless the name of the file says JSON.
     """
     first = stream.look().lstrip()[:1]
     name = stream.name.lower().removesuffix(".gz")
     if first == b"[":
+        return "array"
+    return "lines" if first in (b"", b"{") or name.endswith((".json", ".jsonl", ".ndjson")) else "table"
+
+
+def cut(stream: Stream, table: Table, block: int = BLOCK) -> Iterator[Block]:
+    """The blocks of an input, whatever its layout.
+
+    Raises `InputUnreadable` where an input cannot be read any further.
+    """
+    layout = layout_of(stream)
+    if layout == "array":
         return cut_array(stream, block)
-    if first in (b"", b"{") or name.endswith((".json", ".jsonl", ".ndjson")):
-        return cut_lines(stream, block)
-    return cut_table(stream, table, block)
+    return cut_lines(stream, block) if layout == "lines" else cut_table(stream, table, block)
 
 
 def cut_lines(stream: Stream, block: int = BLOCK) -> Iterator[Block]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,12 +38,16 @@ _ADDS_UP = {("stateMapping",)} | {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A definition with the file it came from. `warnings` are its findings that are no errors."""
+    """A definition with the file it came from. `warnings` are its findings that are no errors.
+
+    `config` is what the definition was built from, side file included.
+    """
 
     definition: Definition
     document: Document
     path: str
     warnings: tuple[Problem, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +159,8 @@ def examine(
     problems.sort(key=lambda p: (p.path != document.path, p.line, p.column, p.code))
     if checked.definition is None or any(p.severity == "error" for p in problems):
         return Reading(path, tuple(problems))
-    return Reading(
-        path, tuple(problems), Loaded(checked.definition, document, document.path, tuple(problems))
-    )
+    loaded = Loaded(checked.definition, document, document.path, tuple(problems), merged.config)
+    return Reading(path, tuple(problems), loaded)
 
 
 def _error(readings: Sequence[Reading]) -> InputUnreadable:

@@ -68,6 +68,10 @@ class Text:
         line = bisect_right(self._lines, offset)
         return line, offset - self._lines[line - 1] + 1
 
+    def offset(self, line: int, column: int) -> int:
+        """The character offset of a line and column, both from 1."""
+        return self._lines[min(line, len(self._lines)) - 1] + column - 1
+
     def line(self, number: int) -> str:
         """A line's text without its end."""
         if number not in self._cut:

@@ -13,13 +13,15 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from types import GenericAlias, TracebackType
 from typing import Any, Self
 from weakref import finalize
 
-from msgspec import ValidationError
-from msgspec.json import Decoder
+from msgspec import Raw, ValidationError
+from msgspec.json import Decoder, Encoder
 from msgspec.structs import force_setattr
 
 from statekeep_cli.core.trace import Item, Symbols
@@ -45,6 +47,9 @@ CACHE = 8 * 1024
 ASKED = 500
 # Ids of unclaimed actors that are named.
 SAMPLE = 5
+
+_rows: Decoder[list[dict[str, Raw]]] = Decoder(list[dict[str, Raw]])
+_key = Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +187,10 @@ class History:
             force_setattr(actor, "history", histories.get(str(id)))
         return replace(batch, plain=plain)
 
+    def raw(self, ids: list[str]) -> dict[str, bytes]:
+        """Every row of these actors with everything in it, as a JSON array each."""
+        return self._traces(ids)
+
     def items(self, id: str) -> list[Any] | None:
         """Every row of an actor with everything in it, without its `actor`."""
         traces = self._traces([id])
@@ -191,6 +200,22 @@ class History:
             {key: value for key, value in row.items() if key != "actor"}
             for row in json_value.decode(traces[id])
         ]
+
+    def inline(self, ids: list[str]) -> dict[str, bytes]:
+        """The rows of these actors as the `history` of their records: a JSON array each, with everything
+        that is in a row but its `actor`. An actor without rows has none."""
+        return {
+            id: b"[" + b", ".join(_without_actor(row) for row in _rows.decode(trace)) + b"]"
+            for id, trace in self._traces(ids).items()
+        }
+
+    def everyone(self) -> Iterator[tuple[str, list[str | Item]]]:
+        """Every actor of the file with its trace, in the order of the ids."""
+        decode = self._general.decode
+        rows = self._database.execute("SELECT actor, items FROM chunks ORDER BY actor, seq")
+        for actor, chunks in groupby(rows, key=itemgetter(0)):
+            trace = b"[" + b",".join(items for _, items in chunks) + b"]"
+            yield actor, [without_null(item) for item in decode(trace)]
 
     def _traces(self, ids: list[str]) -> dict[str, bytes]:
         """The rows of these actors, as a JSON array each."""
@@ -218,6 +243,10 @@ class History:
         return {
             actor: [without_null(item) for item in general(trace)] for actor, trace in traces.items()
         }, False
+
+
+def _without_actor(row: dict[str, Raw]) -> bytes:
+    return b"{" + b", ".join(_key(k) + b": " + bytes(v) for k, v in row.items() if k != "actor") + b"}"
 
 
 def plain_trace(letter: Any) -> Any:

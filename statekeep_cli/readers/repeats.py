@@ -62,10 +62,12 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """All repeated records: how many by decision, and the first few by place."""
+    """All repeated records: how many by decision, and the first few by place. `others` are the ordinals of
+    suspects whose ids are their own after all."""
 
     decisions: dict[int, int]
     listed: tuple[Repeated, ...]
+    others: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
@@ -161,13 +163,17 @@ def tally(repeats: Iterable[Repeat], identify: Identify, compared: int = COMPARE
         return Tally({}, ())
     names = identify({ordinal for repeat in suspects for ordinal in (repeat.first, repeat.again)})
     listed: list[Repeated] = []
+    others: list[int] = []
     for first, again, decision in suspects:
         (id, first_line), (other, line) = names[first], names[again]
         if id != other:
             decisions[decision] -= 1
+            others.append(again)
         elif len(listed) < LISTED:
             listed.append(Repeated(id, line, first_line))
-    return Tally({decision: count for decision, count in decisions.items() if count}, tuple(listed))
+    return Tally(
+        {decision: count for decision, count in decisions.items() if count}, tuple(listed), tuple(others)
+    )
 
 
 class Names:

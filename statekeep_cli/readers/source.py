@@ -14,18 +14,21 @@ def read_document(path: str) -> Document:
 
     Raises `InputUnreadable` for what cannot be opened, decoded or parsed.
     """
+    return parse(read_bytes(path), "<stdin>" if path == "-" else path)
+
+
+def read_bytes(path: str) -> bytes:
+    """A file's bytes (`-`: standard input's); one more than `MAX_BYTES` of one that is larger."""
     try:
         if path == "-":
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            with open(path, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
+            return sys.stdin.buffer.read(MAX_BYTES + 1)
+        with open(path, "rb") as file:
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputUnreadable.of(
             Problem(path, 0, 0, f"cannot be opened: {reason}", UNREADABLE, hint="check the path")
         ) from None
-    return parse(data, "<stdin>" if path == "-" else path)
 
 
 def parse(data: bytes, path: str) -> Document:

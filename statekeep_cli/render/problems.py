@@ -14,7 +14,7 @@ _TONES = {"error": "red", "warning": "yellow"}
 def render_problem(problem: Problem, width: int = 80, color: bool = False) -> str:
     """One problem, as several lines without a final newline, at most `width` columns wide.
 
-    Only a place may be wider, so that it stays in one piece for whoever clicks on it.
+    Only a place and SQL may be wider, so that they stay in one piece for whoever clicks or copies them.
     """
     paint, tone = Paint(color), _TONES[problem.severity]
     title = f"{problem.severity}[{problem.code}]" if problem.code else problem.severity
@@ -30,6 +30,8 @@ def render_problem(problem: Problem, width: int = 80, color: bool = False) -> st
         lines.append(f"{margin} {bar} {' ' * start}{paint('^' * length, 'bold', tone)}")
     if problem.hint:
         lines += wrap(inert(problem.hint), width, f"{margin} = help: ")
+    # Not wrapped, and alone on its lines: it is there to be copied.
+    lines += [f"{margin} = sql:", *map(inert, problem.sql.split("\n"))] if problem.sql else []
     return "\n".join(lines)
 
 
@@ -56,13 +58,13 @@ def render_problems(problems: Iterable[Problem], width: int = 80, color: bool = 
     return "".join(render_problem(p, min(width, WIDEST), color) + "\n\n" for p in problems)
 
 
-def problems_summary(problems: Iterable[Problem], files: int) -> str:
-    """The last line of a check."""
+def problems_summary(problems: Iterable[Problem], files: int, database: bool = False) -> str:
+    """The last line of a check of so many definition files, and maybe of a database."""
     severities = [p.severity for p in problems]
     said = [_counted(severities.count(noun), noun) for noun in ("error", "warning") if severities.count(noun)]
-    return f"{_counted(files, 'definition')} checked" + (
-        f": {' and '.join(said)}" if said else ", nothing found"
-    )
+    looked_at = [_counted(files, "definition")] if files or not database else []
+    looked_at += ["the database"] if database else []
+    return f"{' and '.join(looked_at)} checked" + (f": {' and '.join(said)}" if said else ", nothing found")
 
 
 def _counted(number: int, noun: str) -> str:

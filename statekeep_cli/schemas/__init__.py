@@ -11,6 +11,7 @@ KINDS = {
     "actor": "one record of an actor export",
     "report": "what `preview --format json` prints",
     "decision": "one line of `preview --format jsonl`",
+    "config": "statekeep.yaml: where a team's own tables keep actors and histories",
 }
 
 

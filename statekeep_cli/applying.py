@@ -1,0 +1,541 @@
+"""Apply: every actor of a scope moved or tagged, batch by batch, each batch one transaction.
+
+A batch reads its actors with their histories, routes them, and writes state, version, status and one
+decision each, comparing revisions; where an actor moved meanwhile, the batch is done again with its
+rows held. A decision is written with what it decided or not at all, so a run can be stopped anywhere
+and gone on with: what has no decision in the run is still to do.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from statekeep_cli.core.apv import Deployment
+from statekeep_cli.core.decision import Decision
+from statekeep_cli.core.model import Definition
+from statekeep_cli.core.moving import Mover
+from statekeep_cli.core.router import Router
+from statekeep_cli.core.trace import Symbols
+from statekeep_cli.errors import (
+    ConnectionLost,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    StateKeepError,
+    StoppedPartWay,
+)
+from statekeep_cli.loading import Loader, stored_snapshot
+from statekeep_cli.stores import runs
+from statekeep_cli.stores.actors import Actors, Bounds, Change, Kind, Moved, Row
+from statekeep_cli.stores.interface import Store
+from statekeep_cli.stores.runs import Lease, Run
+from statekeep_cli.stores.scope import Scope
+from statekeep_cli.surveying import Ranges
+
+FIRST_BATCH, SMALLEST_BATCH, LARGEST_BATCH = 1_000, 50, 10_000
+# A batch that takes longer is made smaller, one that is quicker larger: nobody waits longer than this.
+LONG_SECONDS, SHORT_SECONDS = 1.0, 0.4
+TRIES = 8
+RECONNECTS = 6
+PASSES = 3
+LAG_LOOK_SECONDS = 1.0
+SAY_SECONDS = 10.0
+
+
+class GatePassed(StoppedPartWay):
+    """More strands than the gate allows, found while writing; the batch was not written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast an apply may go. `batch` is None where it finds the size itself; `rate` is in actors per
+    second, `lag` in seconds."""
+
+    jobs: int = 1
+    batch: int | None = None
+    rate: float | None = None
+    lag: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the run may write, checked before every batch: `allows(counts)` gets how many actors every
+    class of the run would then have, and says what is wrong ("" if nothing)."""
+
+    allows: Callable[[Counter[Decision]], str] = lambda counts: ""
+
+
+@dataclass(slots=True)
+class Done:
+    """What a run has done so far, over all its processes."""
+
+    decided: int = 0
+    skipped: int = 0
+    passes: int = 0
+    remaining: int = 0
+    halted: str = ""  # "", "paused", "cancelled", "stopped" or "canary"
+
+
+class Application:
+    """One run being applied by this process."""
+
+    def __init__(
+        self,
+        store: Store,
+        scope: Scope,
+        sources: Sequence[Definition],
+        target: Definition,
+        run: Run,
+        lease: Lease,
+        pace: Pace,
+        budget: Budget = Budget(),
+        *,
+        say: Callable[[str], None] = lambda line: None,
+        on_batch: Callable[[int], None] = lambda decided: None,
+    ):
+        self.store, self.scope, self.run, self.lease, self.pace = store, scope, run, lease, pace
+        self.sources, self.target = tuple(sources), target
+        self.budget, self.say, self.on_batch = budget, say, on_batch
+        self.size = pace.batch or FIRST_BATCH
+        self.stop = threading.Event()
+        self.progress = Done()
+        self.classes = Classes(runs.known_classes(store, run.run))
+        self.counts: Counter[Decision] = Counter()
+        self.lock = threading.Lock()
+        self._earlier = runs.decided(store, run.run)
+        self.progress.decided = self._earlier
+        self._next_start = 0.0
+        self._looked = self._said = 0.0
+
+    # --- the whole run ---
+
+    def go(self, first: Sequence[str] = (), limit: int | None = None) -> Done:
+        """Work until nothing is left, or until halted. `first`: these actors before all others;
+        `limit`: stop when so many have a decision."""
+        with _signals(self.stop):
+            self.lease.hold(self.run.run)
+            runs.set_status(self.store, self.run.run, "running")
+            resumed = self._earlier > 0
+            if first:
+                self._sweep(_Ids(first, self.size))
+                resumed = True
+            if limit is not None:
+                self._sweep(_Limited(Ranges(self.size, self.run.run), self, limit))
+                self._halt("canary")
+            if not self.progress.halted:
+                self.progress.skipped = 0
+                self._sweep(Ranges(self.size, self.run.run if resumed else None))
+            while not self.progress.halted and self.progress.passes < PASSES:
+                before = self.progress.decided
+                skipped, self.progress.skipped = self.progress.skipped, 0
+                if not self.scope.actors(self.store).left(self.run.run):
+                    self.progress.skipped = skipped
+                    self.progress.remaining = 0
+                    break
+                self.progress.passes += 1
+                self._sweep(Ranges(self.size, self.run.run))
+                self.progress.remaining = self.progress.decided - before
+                if not self.progress.remaining:
+                    break
+        return self.progress
+
+    def _halt(self, why: str) -> None:
+        with self.lock:
+            if not self.progress.halted:
+                self.progress.halted = why
+
+    def _sweep(self, ranges: Any) -> None:
+        """All ranges, by `jobs` workers; this thread keeps the lease alive."""
+        if self.progress.halted:
+            return
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            worker: Worker | None = None
+            try:
+                worker = Worker(self)
+                while not self.progress.halted and not failures:
+                    if self.stop.is_set():
+                        self._halt("stopped")
+                        return
+                    ranges.size = self.size
+                    bounds = worker.taking(ranges)
+                    if bounds is None:
+                        return
+                    worker.do(bounds)
+            except BaseException as error:  # carried to the thread that waits
+                failures.append(error)
+            finally:
+                if worker is not None:
+                    worker.close()
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(self.pace.jobs)]
+        for thread in threads:
+            thread.start()
+        beaten = time.monotonic()
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(0.05)
+            if time.monotonic() - beaten > runs.BEAT_SECONDS:
+                try:
+                    self._beat()
+                except StateKeepError as error:
+                    failures.append(error)
+                    self._halt("stopped")
+                beaten = time.monotonic()
+        if failures:
+            raise failures[0]
+
+    def _beat(self) -> None:
+        try:
+            self.lease.beat()
+        except DatabaseBusy:
+            pass  # the next one
+        except ConnectionLost:
+            self.store = reconnected(self.store)
+            self.lease.again(self.store)
+
+    # --- what workers share ---
+
+    def count(self, found: Counter[Decision]) -> None:
+        """Before a batch is written: is it within the budget? Raises `GatePassed`."""
+        with self.lock:
+            after = self.counts + found
+            wrong = self.budget.allows(after)
+            if wrong:
+                raise GatePassed(wrong)
+            self.counts = after
+
+    def uncount(self, found: Counter[Decision]) -> None:
+        with self.lock:
+            self.counts -= found
+
+    def done(self, decided: int, skipped: int, full: bool, seconds: float) -> None:
+        with self.lock:
+            self.progress.decided += decided
+            self.progress.skipped += skipped
+            if self.pace.batch is None:
+                if seconds > LONG_SECONDS:
+                    self.size = max(SMALLEST_BATCH, self.size // 2)
+                elif full and seconds < SHORT_SECONDS:
+                    self.size = min(LARGEST_BATCH, self.size * 2)
+        self.on_batch(self.progress.decided)
+
+    def wait_turn(self, store: Store, actors: int) -> None:
+        """Keep to `--max-rate` and `--max-lag`; says why it waits."""
+        if self.pace.lag is not None:
+            self._wait_for_replicas(store)
+        if self.pace.rate is None:
+            return
+        with self.lock:
+            now = time.monotonic()
+            start = max(now, self._next_start)
+            self._next_start = start + actors / self.pace.rate
+        if start - now > SAY_SECONDS:
+            self._report(f"waiting {start - now:.0f} s: --max-rate {self.pace.rate:g} actors a second")
+        self.stop.wait(start - now)
+
+    def _wait_for_replicas(self, store: Store) -> None:
+        assert self.pace.lag is not None
+        while not self.stop.is_set():
+            with self.lock:
+                fresh = time.monotonic() - self._looked < LAG_LOOK_SECONDS
+            if fresh:
+                return
+            found = store.one(
+                "SELECT coalesce(max(extract(epoch FROM replay_lag)), 0) FROM pg_stat_replication"
+            )
+            lag = float(found[0]) if found else 0.0
+            if lag <= self.pace.lag:
+                with self.lock:
+                    self._looked = time.monotonic()
+                return
+            self._report(f"waiting: a replica is {lag:.1f} s behind, --max-lag allows {self.pace.lag:g} s")
+            self.stop.wait(LAG_LOOK_SECONDS)
+
+    def _report(self, line: str) -> None:
+        with self.lock:
+            if time.monotonic() - self._said < SAY_SECONDS and self._said:
+                return
+            self._said = time.monotonic()
+        self.say(line)
+
+
+class _Ids:
+    """Chosen actors, as ranges of their own."""
+
+    def __init__(self, ids: Sequence[str], size: int):
+        self.size = size
+        self._ids = list(ids)
+        self._lock = threading.Lock()
+
+    def take(self, actors: Actors) -> list[str] | None:
+        with self._lock:
+            some, self._ids = self._ids[: self.size], self._ids[self.size :]
+            return some or None
+
+
+class _Limited:
+    """Ranges that end when enough actors have a decision."""
+
+    def __init__(self, ranges: Ranges, application: Application, limit: int):
+        self.size = ranges.size
+        self._ranges, self._application, self._left = ranges, application, limit
+        self._lock = threading.Lock()
+
+    def take(self, actors: Actors) -> Bounds | None:
+        with self._lock:
+            left = self._left - self._application.progress.decided
+            if left <= 0:
+                return None
+            self._ranges.size = min(self.size, left)
+            # One at a time: how many of a range are skipped is known when it is done.
+            return self._ranges.take(actors)
+
+
+class Classes:
+    """The numbers of a run's decision classes, given in the order in which they turn up."""
+
+    def __init__(self, known: dict[str, int]):
+        self._numbers = known
+        self._stored = set(known.values())
+        self._of: dict[Decision, int] = {}
+        self._lock = threading.Lock()
+
+    def number(self, decision: Decision) -> int:
+        found = self._of.get(decision)
+        if found is None:
+            text = runs.class_text(decision)
+            with self._lock:
+                found = self._numbers.setdefault(text, len(self._numbers))
+                self._of[decision] = found
+        return found
+
+    def unstored(self, decisions: Sequence[Decision]) -> list[tuple[int, Decision]]:
+        """Those not known to be in the database, in the order of their numbers."""
+        pairs = {self.number(d): d for d in decisions}
+        return sorted((n, d) for n, d in pairs.items() if n not in self._stored)
+
+    def stored(self, pairs: Sequence[tuple[int, Decision]]) -> None:
+        self._stored.update(n for n, _ in pairs)
+
+
+class Worker:
+    """One connection's work, with a router of its own."""
+
+    def __init__(self, application: Application):
+        self.application = application
+        self.store = application.store.again()
+        self.actors = application.scope.actors(self.store)
+        symbols = Symbols()
+        deployment = Deployment(application.sources, application.target)
+        self.router = Router(deployment, symbols)
+        self.loader = Loader(application.scope.mapping, symbols)
+        self.mover = Mover(deployment)
+
+    def close(self) -> None:
+        self.store.close()
+
+    def taking(self, ranges: Any) -> Bounds | list[str] | None:
+        """The next range. A connection that is lost here is made again."""
+        for _ in range(RECONNECTS):
+            try:
+                found: Bounds | list[str] | None = ranges.take(self.actors)
+                return found
+            except DatabaseBusy:
+                time.sleep(0.1)
+            except ConnectionLost:
+                self._reconnect()
+        last: Bounds | list[str] | None = ranges.take(self.actors)
+        return last
+
+    def do(self, bounds: Bounds | list[str]) -> None:
+        """One batch, in one transaction; again where it could not be written."""
+        application = self.application
+        application.wait_turn(self.store, application.size if isinstance(bounds, Bounds) else len(bounds))
+        held, again = False, isinstance(bounds, list) or application.progress.passes > 0
+        for attempt in range(TRIES):
+            begun = time.monotonic()
+            found: Counter[Decision] = Counter()
+            try:
+                decided, skipped, full = self._batch(bounds, held, again, found)
+            except Moved:
+                application.uncount(found)
+                held = True
+                continue
+            except DatabaseBusy as error:
+                application.uncount(found)
+                if attempt == TRIES - 1:
+                    raise
+                application.say(f"trying again: {error.message.removesuffix('; run again to go on')}")
+                time.sleep(min(2.0, 0.1 * 2**attempt))
+                continue
+            except ConnectionLost:
+                # The batch may have been committed: only what has no decision is left to do.
+                application.uncount(found)
+                again = True
+                self._reconnect()
+                continue
+            except BaseException:
+                application.uncount(found)
+                raise
+            application.done(decided, skipped, full, time.monotonic() - begun)
+            return
+        raise StoppedPartWay(f"{self.store.address}: a batch could not be written; run again to go on")
+
+    def _reconnect(self) -> None:
+        self.store = reconnected(self.store)
+        self.actors = self.application.scope.actors(self.store)
+
+    def _batch(
+        self, bounds: Bounds | list[str], held: bool, again: bool, found: Counter[Decision]
+    ) -> tuple[int, int, bool]:
+        """(decided, skipped, whether the range was full). `held`: rows are locked before they are read."""
+        application, run = self.application, self.application.run.run
+        with self.store.transaction():
+            word = runs.control(self.store, application.run.population, run, application.lease.token)
+            if word != "go":
+                application._halt({"pause": "paused", "cancel": "cancelled"}[word])
+                return 0, 0, False
+            rows = self._read(bounds, held, again or application._earlier > 0)
+            kinds, changes, skipped = self._changes(rows, found)
+            if changes:
+                application.count(found)
+                fresh = application.classes.unstored(list(found))
+                for number, decision in fresh:
+                    runs.add_class(self.store, run, number, decision)
+                self.actors.write(run, kinds, changes)
+        if changes:
+            application.classes.stored(fresh)
+        return len(changes), skipped, len(rows) >= application.size
+
+    def _read(self, bounds: Bounds | list[str], held: bool, again: bool) -> list[Row]:
+        run = self.application.run.run
+        if isinstance(bounds, Bounds):
+            if held:
+                self.actors.lock(bounds)
+            return self.actors.read(bounds, run if again else None)
+        if held:
+            self.actors.lock(Bounds(), bounds)
+        return self.actors.read_ids(bounds, run)
+
+    def _changes(self, rows: list[Row], found: Counter[Decision]) -> tuple[list[Kind], list[Change], int]:
+        """What a batch writes, and how many actors it leaves alone; `found` counts its decisions."""
+        batch = self.loader.batch(rows)
+        routed = self.router.route(batch.actors, batch.plain, batch.states)
+        skips = {n for n in routed.counts if routed.decisions[n].outcome == "skip"}
+        kinds: list[Kind] = []
+        changes: list[Change] = []
+        known: dict[tuple[int, str, str | None, str], tuple[int, dict[str, str | None]]] = {}
+        for place, actor, number in zip(batch.lines, batch.actors, routed.ids, strict=True):
+            if number in skips:
+                continue
+            row = rows[place]
+            key = (number, row.status, row.reason, row.state)
+            entry = known.get(key)
+            if entry is None:
+                decision = routed.decisions[number]
+                entry = known[key] = (len(kinds), _before(decision, row))
+                kinds.append(self._kind(decision, row))
+            kind, before = entry
+            events = len(actor.history) if actor.history else 0
+            if row.markers and row.markers != "[]":
+                events -= len(msgspec.json.decode(row.markers))
+            decision = routed.decisions[number]
+            if self.mover.is_uniform(actor, decision):
+                text = _encoded(before) if before else None
+                changes.append(Change(row.id, row.revision, kind, events, text))
+            else:
+                changes.append(self._moved(row, actor, decision, kind, events, before))
+        for number, count in routed.counts.items():
+            if number not in skips:
+                found[routed.decisions[number]] += count
+        return kinds, changes, len(rows) - len(changes)
+
+    def _kind(self, decision: Decision, row: Row) -> Kind:
+        number = self.application.classes.number(decision)
+        if decision.outcome == "migrate":
+            assert decision.target is not None
+            place = decision.target
+            return Kind(number, "active", place.state, str(place.version), place.definition)
+        if decision.outcome == "strand":
+            # One that has its tag already stays as it is.
+            tagged = row.status == "needs_rescue" and row.reason == decision.reason
+            return Kind(number, "needs_rescue", reason=decision.reason, writes=not tagged)
+        return Kind(number, writes=False)
+
+    def _moved(
+        self,
+        row: Row,
+        actor: Any,
+        decision: Decision,
+        kind: int,
+        events: int,
+        before: dict[str, str | None],
+    ) -> Change:
+        """An actor of which more changes than its state and version."""
+        after = self.mover.after(actor, decision)
+        before = dict(before)
+        snapshot = None
+        if after.context is not None:
+            before["context"] = row.context
+        if after.snapshot is not None:
+            snapshot = stored_snapshot(after.snapshot)
+            before["snapshot"] = row.snapshot
+        return Change(row.id, row.revision, kind, events, _encoded(before), after.context, snapshot)
+
+
+def _before(decision: Decision, row: Row) -> dict[str, str | None]:
+    """What a revert puts back where the decision does not say it."""
+    before: dict[str, str | None] = {}
+    if row.status != "active":
+        before = {"status": row.status, "reason": row.reason}
+    if decision.source is None or row.state != decision.source.state:
+        before["state"] = row.state
+    return before
+
+
+def _encoded(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def reconnected(store: Store) -> Store:
+    """Another connection in place of a lost one; some patience for a server that restarts."""
+    for attempt in range(RECONNECTS):
+        time.sleep(min(5.0, 0.2 * 2**attempt))
+        with suppress(DatabaseUnavailable):
+            found = store.again()
+            store.close()
+            return found
+    return store.again()
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM sets `stop`; the second has its usual effect."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stopping(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, stopping)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

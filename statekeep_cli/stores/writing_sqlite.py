@@ -1,0 +1,122 @@
+"""Writing one batch on SQLite: one prepared statement per kind of change, run for all its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from statekeep_cli.stores.sqlite import Sqlite
+
+if TYPE_CHECKING:
+    from statekeep_cli.stores.actors import Actors, Change, Kind
+
+
+def write(actors: Actors, run: int, kinds: Sequence[Kind], changes: Sequence[Change]) -> None:
+    """See `Actors.write`. Within one transaction nobody else writes, so all rows are as they were read."""
+    store = actors.store
+    assert isinstance(store, Sqlite)
+    for i, kind in enumerate(kinds):
+        mine = [c for c in changes if c.kind == i]
+        if kind.writes and mine:
+            _update(actors, store, kind, mine)
+            if actors.mapping.uses_marks and not actors.mapping.own:
+                _mark(actors, store, kind, mine)
+    touched = [k.writes and bool(_sets(actors, k)[0]) for k in kinds]
+    store.execute_many(
+        "INSERT INTO {decisions} (actor, population, run, class, events, revision, before)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (
+            (
+                c.id,
+                actors.population,
+                run,
+                kinds[c.kind].number,
+                c.events,
+                str(int(c.revision) + 1 if touched[c.kind] else c.revision),
+                c.before,
+            )
+            for c in changes
+        ),
+    )
+
+
+def _sets(actors: Actors, kind: Kind) -> tuple[list[str], list[Any]]:
+    """The columns an UPDATE sets for one kind, and their values."""
+    m, quote = actors.mapping, actors.store.quote
+    sets: list[str] = []
+    values: list[Any] = []
+    for column, value in (
+        (m.state, actors.stored_state(kind.state)),
+        (m.version, kind.version),
+        (m.definition, kind.definition),
+    ):
+        if column and value is not None:
+            sets.append(f"{_name(quote(column))} = %s")
+            values.append(value)
+    for column, tag in ((m.status, kind.status), (m.reason, kind.reason)):
+        if column:
+            sets.append(f"{_name(quote(column))} = %s")
+            values.append(tag)
+    return sets, values
+
+
+def _update(actors: Actors, store: Sqlite, kind: Kind, changes: Sequence[Change]) -> None:
+    """Compare and set; every row, or `Moved`."""
+    from statekeep_cli.stores.actors import Moved
+
+    m, quote = actors.mapping, store.quote
+    sets, values = _sets(actors, kind)
+    revision, key = _name(quote(m.revision)), _name(quote(m.id))
+    if not sets:
+        return
+    sets.append(f"{revision} = {revision} + 1")
+    rich = any(c.context is not None or c.snapshot is not None for c in changes)
+    more: list[tuple[str, Any]] = []
+    if rich and m.context:
+        more.append((f"{_name(quote(m.context))} = coalesce(%s, {_name(quote(m.context))})", None))
+    if rich:
+        for name, column in m.context_columns:
+            there = _name(quote(column))
+            more.append((f"{there} = CASE WHEN %s IS NULL THEN {there} ELSE json_extract(%s, %s) END", name))
+    if rich and m.snapshot:
+        more.append(("snapshot = coalesce(%s, snapshot)", None))
+
+    def row(c: Change) -> list[Any]:
+        given = list(values)
+        if rich and m.context:
+            given.append(c.context)
+        if rich:
+            for name, _ in m.context_columns:
+                path = '$."' + name.replace('"', '\\"') + '"'
+                given += [c.context, c.context, path]
+        if rich and m.snapshot:
+            given.append(c.snapshot)
+        return [*given, c.id, c.revision]
+
+    assignments = ", ".join([*sets, *(text for text, _ in more)])
+    statement = f"UPDATE {actors.table} SET {assignments} WHERE {key} = %s AND {revision} = %s"
+    if store.execute_many(statement, map(row, changes)) != len(changes):
+        raise Moved
+
+
+def _mark(actors: Actors, store: Sqlite, kind: Kind, changes: Sequence[Change]) -> None:
+    """What the actors' table has no columns for."""
+    store.execute_many(
+        "INSERT INTO {marks} (population, actor, version, status, reason) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (population, actor) DO UPDATE SET version = coalesce(excluded.version, version),"
+        " status = excluded.status, reason = excluded.reason",
+        (
+            (
+                actors.population,
+                c.id,
+                kind.version if not actors.mapping.version else None,
+                kind.status,
+                kind.reason,
+            )
+            for c in changes
+        ),
+    )
+
+
+def _name(quoted: str) -> str:
+    return quoted.replace("%", "%%").replace("{", "{{")

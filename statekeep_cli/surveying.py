@@ -1,0 +1,188 @@
+"""Every actor of a database, decided; read-only.
+
+Ranges of ids are read ahead by a few connections while this process decides what has come. `preview`
+shows what comes out, and `apply` holds it against the gate before it writes: both see the same rows
+through the same functions.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import pairwise
+from typing import TypeVar
+
+from statekeep_cli.core.report import Tally, Unreadable
+from statekeep_cli.deciding import Decided, Part, Task, Worker
+from statekeep_cli.errors import DatabaseBusy, InputUnreadable, Problem, StateKeepError
+from statekeep_cli.loading import Loader
+from statekeep_cli.readers.actors import LISTED
+from statekeep_cli.render.jsonl import Lines
+from statekeep_cli.stores.actors import Actors, Bounds, Row
+from statekeep_cli.stores.interface import Store
+from statekeep_cli.stores.scope import Scope
+
+BATCH = 5_000
+TRIES = 5
+
+T = TypeVar("T")
+
+
+def survey(
+    store: Store,
+    scope: Scope,
+    task: Task,
+    *,
+    jobs: int = 1,
+    consistent: bool = False,
+    undecided: int | None = None,
+    sample: int | None = None,
+    batch: int = BATCH,
+    on_part: Callable[[int, int], None] | None = None,
+    write: Callable[[bytes], object] | None = None,
+) -> Decided:
+    """Decide every actor of a scope, as `deciding.decide_all` does for a file.
+
+    `consistent` reads one snapshot over one connection; otherwise every range is a transaction of its
+    own. `undecided`: only actors without a decision in that run. `sample`: only the first so many.
+    `on_part(actors, actors)` is told how many are done. Raises `InputUnreadable` where a row is no actor,
+    unless `task.keep_going`.
+    """
+    worker = Worker(task)
+    loader = Loader(scope.mapping, worker.symbols)
+    lines = Lines([d.digest for d in (*task.sources, task.target)])
+    tally, done, bad = Tally(), 0, 0
+    first: list[Unreadable] = []
+
+    def decided() -> Iterator[Part]:
+        rows = (
+            _consistent(store, scope, batch) if consistent else _ahead(store, scope, jobs, batch, undecided)
+        )
+        left = sample
+        with closing(rows):
+            for some in rows:
+                if left is not None:
+                    some, left = some[:left], left - len(some[:left])
+                yield from worker.of_batches([loader.batch(_distinct(some, scope))])
+                if left == 0:
+                    return
+
+    for part in decided():
+        tally.merge(part.tally, done)
+        bad += len(part.unreadable)
+        first += [Unreadable(*one) for one in part.unreadable[: LISTED - len(first)]]
+        if write is not None:
+            write(part.output)
+            for one in part.unreadable:
+                write(lines.unreadable(Unreadable(*one)))
+        done += part.actors
+        if on_part is not None:
+            on_part(done, done)
+    if bad and not task.keep_going:
+        problems = tuple(Problem(store.address, 0, 0, one.message) for one in first)
+        raise InputUnreadable(
+            f"{store.address}: {bad:,} actors cannot be read; mend them, or go on without with --keep-going",
+            problems,
+        )
+    return Decided(tally, done, bad, tuple(first))
+
+
+def _distinct(rows: list[Row], scope: Scope) -> list[Row]:
+    for before, row in pairwise(rows):
+        if before.id == row.id:
+            raise StateKeepError(
+                f"{scope.mapping.name} has the id {row.id} twice; map a column that is unique (actors.id)"
+            )
+    return rows
+
+
+def _consistent(store: Store, scope: Scope, size: int) -> Generator[list[Row]]:
+    actors = scope.actors(store)
+    with store.transaction(read_only=True, snapshot=True):
+        low: str | None = None
+        while True:
+            high = actors.next_bound(low, size)
+            rows = actors.read(Bounds(low, high))
+            if rows:
+                yield rows
+            if high is None:
+                return
+            low = high
+
+
+class Ranges:
+    """Ranges of ids, one after the other, for several connections to work through.
+
+    Where a range ends is looked up by whoever takes it; `size` may change in between. With `undecided`,
+    sizes count actors without a decision in that run.
+    """
+
+    def __init__(self, size: int, undecided: int | None = None):
+        self.size = size
+        self.undecided = undecided
+        self._low: str | None = None
+        self._done = False
+        self._lock = threading.Lock()
+
+    def take(self, actors: Actors) -> Bounds | None:
+        """The next range; None after the last."""
+        with self._lock:
+            if self._done:
+                return None
+            high = actors.next_bound(self._low, self.size, self.undecided)
+            bounds = Bounds(self._low, high)
+            self._low, self._done = high, high is None
+            return bounds
+
+
+def _ahead(store: Store, scope: Scope, jobs: int, size: int, undecided: int | None) -> Generator[list[Row]]:
+    """The rows of each range, in order, read by `jobs` connections ahead of whoever uses them."""
+    ranges = Ranges(size, undecided)
+    own = threading.local()
+    stores: list[Store] = []
+
+    def read(actors: Actors, bounds: Bounds) -> list[Row]:
+        return patiently(lambda: actors.read(bounds, undecided))
+
+    def begin() -> None:
+        found = store.again()
+        stores.append(found)
+        own.actors = scope.actors(found)
+
+    def do(bounds: Bounds) -> list[Row]:
+        return read(own.actors, bounds)
+
+    planner = scope.actors(store)
+    with ThreadPoolExecutor(jobs, initializer=begin) as pool:
+        waiting: deque[Future[list[Row]]] = deque()
+        try:
+            while True:
+                while len(waiting) <= jobs and (bounds := ranges.take(planner)) is not None:
+                    waiting.append(pool.submit(do, bounds))
+                if not waiting:
+                    return
+                rows = waiting.popleft().result()
+                if rows:
+                    yield rows
+        finally:
+            for future in waiting:
+                future.cancel()
+            pool.shutdown(wait=True)
+            for one in stores:
+                one.close()
+
+
+def patiently(do: Callable[[], T]) -> T:
+    """Try again where a statement fell to a deadlock, a timeout or a replica's recovery."""
+    for attempt in range(TRIES):
+        try:
+            return do()
+        except DatabaseBusy:
+            if attempt == TRIES - 1:
+                raise
+            time.sleep(0.1 * 2**attempt)
+    raise AssertionError
