@@ -111,8 +111,9 @@ class Application:
         self.classes = Classes(runs.known_classes(store, run.run))
         self.counts: Counter[Decision] = Counter()
         self.lock = threading.Lock()
-        self._earlier = runs.decided(store, run.run)
-        self.progress.decided = self._earlier
+        self.progress.decided = runs.decided(store, run.run)
+        # Only what the run has not decided yet; a fresh one need not ask.
+        self.undecided = run.run if self.progress.decided else None
         self._next_start = 0.0
         self._looked = self._said = 0.0
 
@@ -124,16 +125,14 @@ class Application:
         with _signals(self.stop):
             self.lease.hold(self.run.run)
             runs.set_status(self.store, self.run.run, "running")
-            resumed = self._earlier > 0
-            if first:
-                self._sweep(_Ids(first, self.size))
-                resumed = True
             if limit is not None:
+                self.undecided = self.run.run
+                self._sweep(_Ids(first, self.size))
                 self._sweep(_Limited(Ranges(self.size, self.run.run), self, limit))
-                self._halt("canary")
+                self.halt("canary")
             if not self.progress.halted:
-                self.progress.skipped = 0
-                self._sweep(Ranges(self.size, self.run.run if resumed else None))
+                self._sweep(Ranges(self.size, self.undecided))
+            self.undecided = self.run.run
             while not self.progress.halted and self.progress.passes < PASSES:
                 before = self.progress.decided
                 skipped, self.progress.skipped = self.progress.skipped, 0
@@ -148,7 +147,7 @@ class Application:
                     break
         return self.progress
 
-    def _halt(self, why: str) -> None:
+    def halt(self, why: str) -> None:
         with self.lock:
             if not self.progress.halted:
                 self.progress.halted = why
@@ -165,7 +164,7 @@ class Application:
                 worker = Worker(self)
                 while not self.progress.halted and not failures:
                     if self.stop.is_set():
-                        self._halt("stopped")
+                        self.halt("stopped")
                         return
                     ranges.size = self.size
                     bounds = worker.taking(ranges)
@@ -190,7 +189,7 @@ class Application:
                     self._beat()
                 except StateKeepError as error:
                     failures.append(error)
-                    self._halt("stopped")
+                    self.halt("stopped")
                 beaten = time.monotonic()
         if failures:
             raise failures[0]
@@ -307,6 +306,7 @@ class Classes:
 
     def __init__(self, known: dict[str, int]):
         self._numbers = known
+        self._next = max(known.values(), default=-1) + 1
         self._stored = set(known.values())
         self._of: dict[Decision, int] = {}
         self._lock = threading.Lock()
@@ -316,8 +316,10 @@ class Classes:
         if found is None:
             text = runs.class_text(decision)
             with self._lock:
-                found = self._numbers.setdefault(text, len(self._numbers))
-                self._of[decision] = found
+                if text not in self._numbers:
+                    self._numbers[text] = self._next
+                    self._next += 1
+                found = self._of[decision] = self._numbers[text]
         return found
 
     def unstored(self, decisions: Sequence[Decision]) -> list[tuple[int, Decision]]:
@@ -362,18 +364,18 @@ class Worker:
         """One batch, in one transaction; again where it could not be written."""
         application = self.application
         application.wait_turn(self.store, application.size if isinstance(bounds, Bounds) else len(bounds))
-        held, again = False, isinstance(bounds, list) or application.progress.passes > 0
+        held, undecided = False, application.undecided
         for attempt in range(TRIES):
             begun = time.monotonic()
-            found: Counter[Decision] = Counter()
+            counted: Counter[Decision] = Counter()
             try:
-                decided, skipped, full = self._batch(bounds, held, again, found)
+                decided, skipped, full = self._batch(bounds, held, undecided, counted)
             except Moved:
-                application.uncount(found)
+                application.uncount(counted)
                 held = True
                 continue
             except DatabaseBusy as error:
-                application.uncount(found)
+                application.uncount(counted)
                 if attempt == TRIES - 1:
                     raise
                 application.say(f"trying again: {error.message.removesuffix('; run again to go on')}")
@@ -381,13 +383,10 @@ class Worker:
                 continue
             except ConnectionLost:
                 # The batch may have been committed: only what has no decision is left to do.
-                application.uncount(found)
-                again = True
+                application.uncount(counted)
+                undecided = application.run.run
                 self._reconnect()
                 continue
-            except BaseException:
-                application.uncount(found)
-                raise
             application.done(decided, skipped, full, time.monotonic() - begun)
             return
         raise StoppedPartWay(f"{self.store.address}: a batch could not be written; run again to go on")
@@ -397,39 +396,33 @@ class Worker:
         self.actors = self.application.scope.actors(self.store)
 
     def _batch(
-        self, bounds: Bounds | list[str], held: bool, again: bool, found: Counter[Decision]
+        self, bounds: Bounds | list[str], held: bool, undecided: int | None, counted: Counter[Decision]
     ) -> tuple[int, int, bool]:
-        """(decided, skipped, whether the range was full). `held`: rows are locked before they are read."""
+        """(decided, skipped, whether the range was full). `held`: rows are locked before they are read;
+        `counted` gets what was counted against the budget."""
         application, run = self.application, self.application.run.run
+        fresh: list[tuple[int, Decision]] = []
         with self.store.transaction():
             word = runs.control(self.store, application.run.population, run, application.lease.token)
             if word != "go":
-                application._halt({"pause": "paused", "cancel": "cancelled"}[word])
+                application.halt({"pause": "paused", "cancel": "cancelled"}[word])
                 return 0, 0, False
-            rows = self._read(bounds, held, again or application._earlier > 0)
-            kinds, changes, skipped = self._changes(rows, found)
+            if held:
+                self.actors.lock(bounds)
+            rows = self.actors.read(bounds, undecided)
+            kinds, changes, decided = self._changes(rows)
             if changes:
-                application.count(found)
-                fresh = application.classes.unstored(list(found))
+                application.count(decided)
+                counted.update(decided)
+                fresh = application.classes.unstored(list(decided))
                 for number, decision in fresh:
                     runs.add_class(self.store, run, number, decision)
                 self.actors.write(run, kinds, changes)
-        if changes:
-            application.classes.stored(fresh)
-        return len(changes), skipped, len(rows) >= application.size
+        application.classes.stored(fresh)
+        return len(changes), len(rows) - len(changes), len(rows) >= application.size
 
-    def _read(self, bounds: Bounds | list[str], held: bool, again: bool) -> list[Row]:
-        run = self.application.run.run
-        if isinstance(bounds, Bounds):
-            if held:
-                self.actors.lock(bounds)
-            return self.actors.read(bounds, run if again else None)
-        if held:
-            self.actors.lock(Bounds(), bounds)
-        return self.actors.read_ids(bounds, run)
-
-    def _changes(self, rows: list[Row], found: Counter[Decision]) -> tuple[list[Kind], list[Change], int]:
-        """What a batch writes, and how many actors it leaves alone; `found` counts its decisions."""
+    def _changes(self, rows: list[Row]) -> tuple[list[Kind], list[Change], Counter[Decision]]:
+        """What a batch writes: skipped actors have no part in it."""
         batch = self.loader.batch(rows)
         routed = self.router.route(batch.actors, batch.plain, batch.states)
         skips = {n for n in routed.counts if routed.decisions[n].outcome == "skip"}
@@ -456,10 +449,10 @@ class Worker:
                 changes.append(Change(row.id, row.revision, kind, events, text))
             else:
                 changes.append(self._moved(row, actor, decision, kind, events, before))
-        for number, count in routed.counts.items():
-            if number not in skips:
-                found[routed.decisions[number]] += count
-        return kinds, changes, len(rows) - len(changes)
+        decided = Counter(
+            {routed.decisions[n]: count for n, count in routed.counts.items() if n not in skips}
+        )
+        return kinds, changes, decided
 
     def _kind(self, decision: Decision, row: Row) -> Kind:
         number = self.application.classes.number(decision)

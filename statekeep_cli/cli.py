@@ -137,7 +137,9 @@ def _say(message: str, code: int) -> int:
 
     with suppress(OSError):  # nobody may be listening any more
         sys.stdout.flush()
-        print(message if code == EXIT_INTERRUPTED else f"error: {inert(message)}", file=sys.stderr)
+        # What was stopped on purpose, or declined, is no error.
+        said = inert(message) if code in (EXIT_INTERRUPTED, 7, 8) else f"error: {inert(message)}"
+        print(said, file=sys.stderr)
     return code
 
 

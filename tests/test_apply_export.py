@@ -186,14 +186,16 @@ def test_another_id_is_written(folder: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_who_has_no_history_gets_none(folder: Path) -> None:
+    (folder / "v2.json").write_text(json.dumps({**V2, "migration": {}}))
     write(
         "in.jsonl",
         '{"id": 1, "state": "paid"}',
         '{"id": 2, "state": "paid", "history": null}',
         '{"id": 3, "state": "paid", "history": []}',
     )
-    assert apply("--max-strand", "all") == 0
-    assert [json.loads(x).get("history") for x in lines()[:2]] == [None, None]
+    assert apply() == 0
+    assert [json.loads(x)["state"] for x in lines()] == ["settled"] * 3
+    assert [json.loads(x).get("history") for x in lines()] == [None, None, [MARKER]]
 
 
 def test_snapshots(folder: Path) -> None:
@@ -202,7 +204,8 @@ def test_snapshots(folder: Path) -> None:
     write(
         "in.jsonl",
         f'{{"id": 1, "snapshot": {snapshot}, "history": ["PAY"]}}',
-        f'{{"id": 2, "snapshot": {snapshot}, "state": "paid", "history": [], "context": {{"other": 1}}}}',
+        f'{{"id": 2, "snapshot": {snapshot}, "state": "paid", "history": ["PAY"],'
+        ' "context": {"other": 1}}',
         f'{{"id": 3, "context": {{"note": 2}}, "history": ["PAY"], "snapshot": {inside}}}',
         f'{{"id": 4, "snapshot": {snapshot.replace("paid", "held")}, "history": ["KEEP"]}}',
     )
@@ -295,6 +298,38 @@ def test_csv_states_that_are_objects(folder: Path) -> None:
     Path("in.csv").write_text("id,version,state\n1,1,paid\n")
     assert apply("--allow-hazards", actors="in.csv", out="out.csv") == 0
     assert Path("out.csv").read_text() == 'id,version,state\n1,2,"{""settled"":{""a"":""x"",""b"":""y""}}"\n'
+
+
+def test_many_blocks(folder: Path) -> None:
+    """Every layout comes to the same, far beyond what is read at once."""
+    some = [json.loads(ALL[i % 4]) for i in range(6_000)]
+    for i, record in enumerate(some):
+        record |= {"id": f"a-{i}", "note": "é\n" * (i % 50), "text": "],{[" * (i % 7)}
+    write("in.jsonl", *map(json.dumps, some))
+    Path("in.json").write_text(json.dumps(some, indent=1, ensure_ascii=False), encoding="utf-8")
+    with open("in.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "version", "state", "history", "note", "text"])
+        for i, r in enumerate(some):
+            table.writerow([r["id"], 1, r["state"], json.dumps(r["history"]), r["note"], r["text"]])
+            if i % 100 == 0:
+                file.write("\r\nbad,row\r\n")
+    common = ["--max-strand", "all", "-q"]
+    assert apply(*common) == 0
+    assert apply(*common, actors="in.json", out="out.json") == 0
+    assert apply(*common, "--keep-going", actors="in.csv", out="out.csv") == 3
+    expected = [json.loads(line) for line in lines()]
+    assert json.loads(Path("out.json").read_text(encoding="utf-8")) == expected
+    with open("out.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["id"] != "bad"]
+    for row, record in zip(rows, expected, strict=True):
+        assert [row[k] for k in ("id", "state", "note", "text")] == [
+            record[k] for k in ("id", "state", "note", "text")
+        ]
+        assert row["version"] == str(record["version"])
+        assert json.loads(row["history"]) == record["history"]
+        assert row["status"] == record.get("status", "")
+        assert (json.loads(row["rescue"]) if row["rescue"] else None) == record.get("rescue")
 
 
 # --- histories in a second file --------------------------------------------------------------------------
@@ -404,7 +439,7 @@ def test_hazards_close_the_gate(folder: Path) -> None:
     ("options", "said"),
     [
         (["--actors", "in.jsonl"], "give -o OUT"),
-        (["-o", "out.jsonl"], "give --actors FILE -o OUT"),
+        (["-o", "out.jsonl"], "--actors FILE -o OUT"),
         (["--actors", "in.jsonl", "-o", "-"], "give -o OUT"),
         (["--actors", "in.jsonl", "-o", "in.jsonl", "--force"], "is an input of this run"),
         (["--actors", "in.jsonl", "-o", "./v1.json", "--force"], "is an input of this run"),
@@ -415,10 +450,18 @@ def test_hazards_close_the_gate(folder: Path) -> None:
         (["--actors", "in.jsonl", "-o", "o", "--max-strand", "x"], "--max-strand"),
     ],
 )
-def test_usage(folder: Path, options: Sequence[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage(
+    folder: Path,
+    options: Sequence[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     write("in.jsonl", PAID)
     write("old.jsonl", "old")
     os.link("in.jsonl", "link.jsonl")
+    for variable in ("STATEKEEP_DATABASE_URL", "DATABASE_URL"):
+        monkeypatch.delenv(variable, raising=False)
     assert main(["apply", "v1.json", "v2.json", *options]) == 2
     assert said in capsys.readouterr().err
     assert lines("in.jsonl") == [PAID]

@@ -300,15 +300,15 @@ def on_postgres(postgres: Database, tmp_path: Path, capsys: pytest.CaptureFixtur
     return Check(tmp_path, postgres.url, capsys)
 
 
-def test_the_example_of_a_finding(on_postgres: Check) -> None:
-    on_postgres.config.write_text("")
+def test_the_example_of_a_finding(on_postgres: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     history = {**HISTORY, "actor": "new_status"}
     code, out = on_postgres.run(history=history)
     assert code == 0
     assert out.replace(str(on_postgres.folder), "") == (
         "warning[DB006]: audit has no index that starts with 'new_status': every actor's\n"
         "  history is looked for in the whole table\n"
-        "  --> /statekeep.json:13:12\n"
+        "   --> /statekeep.json:13:12\n"
         "   |\n"
         '13 |   "actor": "new_status",\n'
         "   |            ^^^^^^^^^^^^\n"

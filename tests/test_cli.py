@@ -149,7 +149,7 @@ def test_output_that_the_terminal_cannot_encode(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["chek"], ["check"], ["check", "--formt", "json", "x"], ["--nope"], ["schema"]]
+    "arguments", [["chek"], ["diff"], ["check", "--formt", "json", "x"], ["--nope"], ["schema"]]
 )
 def test_usage_errors(arguments: list[str]) -> None:
     done = run(*arguments)

@@ -443,7 +443,7 @@ class Past:
         at = (datetime.now(UTC) - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self.store.execute(
             "INSERT INTO {runs} (run, population, kind, status, definition, version, digests, reverts,"
-            " started_at, stopped_at) VALUES (%s, %s, %s, %s, 'pull-request', '2', '{{}}', %s, %s, %s)",
+            " started_at, stopped_at) VALUES (%s, %s, %s, %s, 'pull-request', '2', '{{}', %s, %s, %s)",
             (number, self.population, kind, status, reverts, at, at),
         )
 
@@ -518,7 +518,7 @@ def test_what_a_record_left_out_comes_out_once_it_says_something(
     )
     assert run("import", V1, "--actors", str(given)) == 0
     assert store.rows("SELECT reason FROM {actors} WHERE id = 'c'") == [("old",)]
-    store.execute("UPDATE {actors} SET version = '2', revision = 1, context = '{{}}'")
+    store.execute("UPDATE {actors} SET version = '2', revision = 1, context = '{{}'")
     store.execute("UPDATE {actors} SET status = 'needs_rescue' WHERE id = 'b'")
     store.execute("UPDATE {actors} SET status = 'active' WHERE id = 'c'")
     assert run("export", "-o", str(back)) == 0

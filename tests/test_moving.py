@@ -201,10 +201,7 @@ def radio(**more: Any) -> dict[str, Any]:
 
 
 BY_MAPPING = {"stateMapping": {"on": "playing"}}
-BY_ROUTE = {
-    "stateMapping": {"on.loud": "playing.quiet", "on": "playing"},
-    "migration": {"routes": [{"from": "off", "to": "off"}]},
-}
+BY_ROUTE = {**BY_MAPPING, "migration": {"routes": [{"from": "off", "to": "off"}]}}
 
 
 @pytest.mark.parametrize("metadata", [BY_MAPPING, BY_ROUTE])
@@ -272,6 +269,10 @@ def job(version: int, id: str, state: str, own: str | None = None) -> dict[str, 
         (job(2, "n", "waiting"), "1.n.waiting"),
         ({**job(2, "m", "running"), "stateMapping": {"waiting": "running"}}, "1.m.running"),
         ({**job(2, "m", "running", "worker"), "stateMapping": {"waiting": "running"}}, "worker"),
+        (
+            {**job(2, "m", "running"), "migration": {"routes": [{"from": "waiting", "to": "running"}]}},
+            "1.m.running",
+        ),
     ],
 )
 def test_children_go_by_the_targets_names(target: dict[str, Any], named: str) -> None:

@@ -205,8 +205,10 @@ def apply_export(
         sys.stdout.flush()
         print(f"{destination}: {done.sentence}", file=sys.stderr)
     if done.unreadable:
+        if done.unreadable == 1:
+            raise Findings(f"1 record could not be read, and is in {destination} as it was")
         raise Findings(
-            f"{done.unreadable:,} records could not be read; they are in {destination} as they were"
+            f"{done.unreadable:,} records could not be read, and are in {destination} as they were"
         )
 
 

@@ -227,6 +227,7 @@ def _write(
             if scope.mapping.own:
                 for file in about.files:
                     store_definition(store, file.config)
+            runs.abandon(store, scope.population, wishes.kind)
             run = runs.begin(
                 store,
                 scope.population,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from statekeep_cli.core import hazards
@@ -429,6 +430,7 @@ class _Decider:
     def place(self, v: _Verdict, mapping: Mapping[Path, Any] | None = None) -> Decision:
         """The checks on a placement; `mapping` is the one it was made with, a route included."""
         assert v.placed is not None
+        mapping = self.m.mapping if mapping is None else mapping
         c = v.placed.configuration
         owed = [(n, name) for n in self.target.nodes_in(c) for name in self.m.obligations.get(n.path, ())]
         holds = self.truth(Predicate(all=tuple(name for _, name in owed)))
@@ -437,31 +439,32 @@ class _Decider:
             reason = "obligation_unmet" if holds is False else self.unknown(holds)
             return self.strand(reason, f"{node.name or self.target.id} requires {name}", v.rule)
         history = self.case.history or ()
-        carried = carry_history(
-            self.source, self.target, history, self.m.mapping if mapping is None else mapping
-        )
+        carried = carry_history(self.source, self.target, history, mapping)
         if carried is None or self.case.lost_history:
             return self.strand(
                 "history_value_lost", "a remembered history value has no place in the target", v.rule
             )
-        lost = self.lost_child(v.placed)
+        lost = self.lost_child(v.placed, mapping)
         if lost:
             return self.strand("child_lost", f"no active state of the target invokes {lost}", v.rule)
         if self.case.context_error:
             return self.strand("context_invalid", self.case.context_error, v.rule)
-        return self.result("migrate", "", v.rule, placed=v.placed, hazards=self.hazards(v))
+        return self.result("migrate", "", v.rule, placed=v.placed, hazards=self.hazards(v, mapping))
 
-    def lost_child(self, placed: Placed) -> str:
+    def lost_child(self, placed: Placed, mapping: Mapping[Path, Any]) -> str:
         """The first persisted child that no placed state invokes; "" if all are carried."""
-        alphabet, children = self.lane.alphabets[self.case.lane], self.case.children or ()
-        return carry_children(self.source, self.target, alphabet, placed.configuration, children)[1]
+        children = self.case.children or ()
+        return carry_children(self.source, self.target, mapping, placed.configuration, children)[1]
 
-    def runs(self, node: int, invoke: Invoke) -> bool:
+    def runs(self, mapping: Mapping[Path, Any], node: int, invoke: Invoke) -> bool:
         """Is this invoke of a target node among the persisted children?"""
-        alphabet, children = self.lane.alphabets[self.case.lane], self.case.children or ()
-        return any(is_child(self.source, alphabet, node, invoke, child, src) for child, src in children)
+        at = self.target.nodes[node]
+        return any(
+            is_child(self.source, self.target, mapping, at, invoke, child, src)
+            for child, src in self.case.children or ()
+        )
 
-    def hazards(self, v: _Verdict) -> tuple[Hazard, ...]:
+    def hazards(self, v: _Verdict, mapping: Mapping[Path, Any]) -> tuple[Hazard, ...]:
         assert v.placed is not None
         deployment, lane = self.deployment, self.lane
         by_path = not v.by_rule and v.rule != "trust"
@@ -471,7 +474,7 @@ class _Decider:
             placed=v.placed,
             by_rule=v.by_rule,
             settled=v.rule in ("replay", "proof") or (v.rule.startswith("anchor") and not bare),
-            runs=None if self.case.children is None else self.runs,
+            runs=None if self.case.children is None else partial(self.runs, mapping),
             retired={e for p in self.pairs for e in p.retired} if by_path else (),
             waived=v.waived,
             bare=bare,

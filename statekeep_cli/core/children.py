@@ -7,27 +7,40 @@ one where the node has been carried elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from statekeep_cli.core.alphabet import Alphabet
-from statekeep_cli.core.model import Definition, Invoke
+from statekeep_cli.core.model import Definition, Invoke, Path, StateNode
+from statekeep_cli.core.placement import carry
 
 
-def is_child(source: Definition, alphabet: Alphabet, node: int, invoke: Invoke, child: str, src: str) -> bool:
-    """Is a persisted child (its id and src) what this invoke of a target node stands for?"""
+def is_child(
+    source: Definition,
+    target: Definition,
+    mapping: Mapping[Path, Any],
+    node: StateNode,
+    invoke: Invoke,
+    child: str,
+    src: str,
+) -> bool:
+    """Is a persisted child (its id and src) what this invoke of a target node stands for?
+
+    `mapping` is the one that the actor is placed by, a route included.
+    """
     if src and invoke.src != src:
         return False
     for was in source.nodes:
         for i in was.invokes:
             if i.id == child and not i.own_id:
-                return was.path in alphabet.carried_to(node) and i.position == invoke.position
+                same = was.path == node.path or (was.path and carry(target, mapping, was.path) is node)
+                return bool(same) and i.position == invoke.position
     return invoke.id == child
 
 
 def carry_children(
     source: Definition,
     target: Definition,
-    alphabet: Alphabet,
+    mapping: Mapping[Path, Any],
     placed: int,
     children: Iterable[tuple[str, str]],
 ) -> tuple[dict[str, str], str]:
@@ -35,13 +48,13 @@ def carry_children(
 
     An invoke takes one child only. The second value is the first child that no invoke takes, "" if all go on.
     """
-    free = [(node.index, invoke) for node in target.nodes_in(placed) for invoke in node.invokes]
+    free = [(node, invoke) for node in target.nodes_in(placed) for invoke in node.invokes]
     carried: dict[str, str] = {}
     for child, src in children:
-        for place in free:
-            if is_child(source, alphabet, *place, child, src):
-                carried[child] = place[1].id
-                free.remove(place)
+        for i, (node, invoke) in enumerate(free):
+            if is_child(source, target, mapping, node, invoke, child, src):
+                carried[child] = invoke.id
+                del free[i]
                 break
         else:
             return carried, child

@@ -111,10 +111,11 @@ class Mover:
         status = b'"done"' if is_done(self._target, placed) else b'"active"'
         if parts.get("status", b'"active"') != status:
             edits["status"] = status
+        mapping = self._mapping(lane, decision.rule)
         history = parts.get("historyValue", b"null")
         if history != b"null":
-            edits["historyValue"] = self._history(history, self._mapping(lane, decision.rule), lane)
-        children, renamed = self._children(parts.get("children", b"null"), placed, lane)
+            edits["historyValue"] = self._history(history, mapping, lane)
+        children, renamed = self._children(parts.get("children", b"null"), placed, mapping, lane)
         if renamed:
             edits["children"] = children
         if context is not None:
@@ -142,14 +143,14 @@ class Mover:
             moved[target.nodes[node].id] = list(there.values())
         return _encode(moved)
 
-    def _children(self, text: bytes, placed: int, lane: Lane) -> tuple[bytes, dict[str, str]]:
+    def _children(
+        self, text: bytes, placed: int, mapping: Mapping[Path, Any], lane: Lane
+    ) -> tuple[bytes, dict[str, str]]:
         """`children` under the ids of the target's invokes, and the ids that are new."""
         if text == b"null":
             return text, {}
         children = members(text)
-        carried, lost = carry_children(
-            lane.source, self._target, lane.alphabets[lane.index], placed, children_of(_decode(text))
-        )
+        carried, lost = carry_children(lane.source, self._target, mapping, placed, children_of(_decode(text)))
         assert not lost  # else the actor has stranded
         renamed = {child: name for child, name in carried.items() if name != child}
         whole = {carried[child]: persisted for child, persisted in children.items()}

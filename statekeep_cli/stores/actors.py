@@ -296,13 +296,26 @@ class Actors:
             f" FROM {self._source}"
         )
 
-    def _range(self, bounds: Bounds, undecided: int | None) -> tuple[str, list[Any]]:
+    def _those(self, which: Bounds | Sequence[str]) -> tuple[list[str], list[Any]]:
+        """Conditions and values for a range or a list of ids."""
         conditions: list[str] = []
         values: list[Any] = []
-        for operator, bound in ((">", bounds.low), ("<=", bounds.high)):
-            if bound is not None:
-                conditions.append(f"{self._id} {operator} {self._as_id()}")
-                values.append(bound)
+        if isinstance(which, Bounds):
+            for operator, bound in ((">", which.low), ("<=", which.high)):
+                if bound is not None:
+                    conditions.append(f"{self._id} {operator} {self._as_id()}")
+                    values.append(bound)
+        elif self._postgres:
+            conditions.append(f"{self._id} = ANY(CAST(%s AS {self.columns.id}[]))")
+            values.append(list(which))
+        else:
+            conditions.append(f"{self._id} IN (SELECT value FROM json_each(%s))")
+            values.append(json.dumps(list(which)))
+        return conditions, values
+
+    def _where(self, which: Bounds | Sequence[str], undecided: int | None = None) -> tuple[str, list[Any]]:
+        """A WHERE clause for the source, and its values."""
+        conditions, values = self._those(which)
         if undecided is not None:
             conditions.append(
                 "NOT EXISTS (SELECT 1 FROM {decisions} d WHERE d.population = %s AND d.run = %s"
@@ -311,28 +324,17 @@ class Actors:
             values += [self.population, undecided]
         if self.rescued:
             conditions.append(f"{self._status} = 'needs_rescue'")
-        return (f" WHERE {' AND '.join(conditions)}" if conditions else ""), values
+        return _all(conditions), values
 
-    def read(self, bounds: Bounds = Bounds(), undecided: int | None = None) -> list[Row]:
-        """The actors of a range, by id; with `undecided` only those without a decision in that run."""
-        where, values = self._range(bounds, undecided)
-        return [Row(*r) for r in self.store.rows(f"{self._select}{where} ORDER BY {self._id}", values)]
-
-    def read_ids(self, ids: Sequence[str], undecided: int | None = None) -> list[Row]:
-        """These actors, by id; those that do not exist (or have a decision in a run) are left out."""
-        where, values = self._range(Bounds(), undecided)
-        where = f"{where} AND" if where else " WHERE"
-        if self._postgres:
-            where += f" {self._id} = ANY(CAST(%s AS {self.columns.id}[]))"
-            values.append(list(ids))
-        else:
-            where += f" {self._id} IN (SELECT value FROM json_each(%s))"
-            values.append(json.dumps(list(ids)))
+    def read(self, which: Bounds | Sequence[str] = Bounds(), undecided: int | None = None) -> list[Row]:
+        """The actors of a range or with these ids, by id; with `undecided` only those without a decision in
+        that run."""
+        where, values = self._where(which, undecided)
         return [Row(*r) for r in self.store.rows(f"{self._select}{where} ORDER BY {self._id}", values)]
 
     def next_bound(self, after: str | None, size: int, undecided: int | None = None) -> str | None:
         """The id that ends a range of `size` actors after `after`; None where fewer are left."""
-        where, values = self._range(Bounds(after), undecided)
+        where, values = self._where(Bounds(after), undecided)
         found = self.store.one(
             f"SELECT {self._id_text} FROM {self._source}{where} ORDER BY {self._id} LIMIT 1 OFFSET %s",
             [*values, size - 1],
@@ -341,14 +343,14 @@ class Actors:
 
     def left(self, undecided: int | None = None) -> int:
         """How many live actors are not on the target, and have no decision in a run, where one is given."""
-        where, values = self._range(Bounds(), undecided)
+        where, values = self._where(Bounds(), undecided)
         condition = f"{self._status} IN {LIVE} AND {self._off_target}"
         where = f"{where} AND {condition}" if where else f" WHERE {condition}"
         found = self.store.one(f"SELECT count(*) FROM {self._source}{where}", values)
         return int(found[0]) if found else 0
 
     def count(self) -> int:
-        where, values = self._range(Bounds(), None)
+        where, values = self._where(Bounds())
         found = self.store.one(f"SELECT count(*) FROM {self._source}{where}", values)
         return int(found[0]) if found else 0
 
@@ -368,15 +370,13 @@ class Actors:
         )
         return [(str(a), str(b), int(c)) for a, b, c in rows]
 
-    def lock(self, bounds: Bounds, ids: Sequence[str] | None = None) -> None:
+    def lock(self, which: Bounds | Sequence[str]) -> None:
         """Hold the rows until the transaction ends, so that what is read next cannot move."""
         if not self._postgres:
             return  # SQLite has one writer at a time
-        where, values = self._range(bounds, None)
-        if ids is not None:
-            where, values = f" WHERE {self._id} = ANY(CAST(%s AS {self.columns.id}[]))", [list(ids)]
+        conditions, values = self._those(which)
         self.store.execute(
-            f"SELECT 1 FROM {self.table} a{where} ORDER BY {self._id} FOR NO KEY UPDATE", values
+            f"SELECT 1 FROM {self.table} a{_all(conditions)} ORDER BY {self._id} FOR NO KEY UPDATE", values
         )
 
     # --- writing ---
@@ -403,6 +403,10 @@ class Actors:
             from statekeep_cli.stores import writing_sqlite
 
             writing_sqlite.write(self, run, kinds, changes)
+
+
+def _all(conditions: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
 def _recorded_json(store: Store, mapping: Mapping) -> bool:

@@ -148,7 +148,7 @@ def block_events(store: Store, mapping: Mapping = OWN) -> str:
 
 def _rescued(store: Store, mapping: Mapping, actor: str) -> str:
     """A query with a row where the actor of the row NEW needs rescue."""
-    table, event = relation(store, mapping.table), f"NEW.{store.quote(actor)}"
+    table, event = _qualified(store, mapping), f"NEW.{store.quote(actor)}"
     if not mapping.own and not mapping.reason:
         kept = named(store.kind, "{populations} p JOIN {marks} k ON k.population = p.population")
         return (
@@ -166,6 +166,19 @@ def _rescued(store: Store, mapping: Mapping, actor: str) -> str:
         else (f"a.{store.quote(mapping.reason)} IS NOT NULL")
     )
     return f"SELECT 1 FROM {table} a WHERE {key} = {event} AND {tagged}"
+
+
+def _qualified(store: Store, mapping: Mapping) -> str:
+    """The actors' table with its schema: a function that runs as its owner must not search for it."""
+    name = relation(store, mapping.table)
+    if store.kind == "sqlite" or len(mapping.table) > 1:
+        return name
+    found = store.one(
+        "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.oid = to_regclass(%s)",
+        (name,),
+    )
+    return name if found is None else store.quote(found[0], *mapping.table)
 
 
 def _literal(text: str) -> str:

@@ -286,12 +286,12 @@ def _said(row: ActorRow, shape: Shape, moved: bool, values: Mapping[str, bytes])
     if not row.shape:
         said.clear()  # they are there anyway
     said |= {"history", "origin", "snapshot"} & values.keys()
-    usual: tuple[str, ...] = SNAPSHOT_STATUSES
-    if row.snapshot is None:
+    parts = _members.decode(row.snapshot) if row.snapshot is not None else {}
+    if "value" not in parts:
         said.add("state")
-        usual = ("active",)
-    if "context" in values and (row.snapshot is None or "context" not in _members.decode(row.snapshot)):
+    if "context" not in parts and "context" in values:
         said.add("context")
+    usual = SNAPSHOT_STATUSES if "status" in parts else ("active",)
     return said if row.status in usual else said | {"status"}
 
 
@@ -331,11 +331,9 @@ def whole_snapshot(kept: str, state: str, context: str | None, status: str) -> b
     parts["value"] = state.encode()
     if context is not None and "context" in parts:
         parts["context"] = context.encode()
-    if parts.get("status", b"null") == b"null":
+    if parts.get("status") == b"null":
         # An actor is rescued while it is active; XState knows no such status.
-        status = status if status in SNAPSHOT_STATUSES else "active"
-        if "status" in parts or status != "active":
-            parts["status"] = _encode(status)
+        parts["status"] = _encode(status if status in SNAPSHOT_STATUSES else "active")
     return b"{" + b",".join(_encode(key) + b":" + value for key, value in parts.items()) + b"}"
 
 

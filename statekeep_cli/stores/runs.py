@@ -148,6 +148,15 @@ def set_status(store: Store, run: int, status: str, *, skipped: int | None = Non
     )
 
 
+def abandon(store: Store, population: int, kind: str) -> None:
+    """Runs of a kind that were stopped part-way are not gone on with: another one begins."""
+    store.execute(
+        "UPDATE {runs} SET status = 'abandoned' WHERE population = %s AND kind = %s"
+        " AND status IN ('running', 'paused', 'stopped')",
+        (population, kind),
+    )
+
+
 def set_control(store: Store, run: int, control: str) -> None:
     """`go`, `pause` or `cancel`, for the next batch to read."""
     store.execute("UPDATE {runs} SET control = %s WHERE run = %s", (control, run))
@@ -374,6 +383,11 @@ class Lease:
         self.beat()
 
     def release(self) -> None:
+        """Give it back; a connection that is gone has done so already."""
+        with suppress(StateKeepError):
+            self._release()
+
+    def _release(self) -> None:
         self.store.execute(
             "UPDATE {populations} SET token = NULL, run = NULL WHERE population = %s AND token = %s",
             (self.population, self.token),
