@@ -30,6 +30,7 @@ from statekeep_cli.errors import (
     ConnectionLost,
     DatabaseBusy,
     DatabaseUnavailable,
+    GatePassed,
     StateKeepError,
     StoppedPartWay,
 )
@@ -49,10 +50,6 @@ RECONNECTS = 6
 PASSES = 3
 LAG_LOOK_SECONDS = 1.0
 SAY_SECONDS = 10.0
-
-
-class GatePassed(StoppedPartWay):
-    """More strands than the gate allows, found while writing; the batch was not written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@
     ├── PlanStale             5    the world moved since the plan was made
     ├── RunLocked             6    another run holds the lock
     ├── StoppedPartWay        7    paused or stopped in the middle; run again to go on
-    │   └── DatabaseBusy      7    a deadlock, a timeout or a lock that did not pass
+    │   ├── DatabaseBusy      7    a deadlock, a timeout or a lock that did not pass
+    │   └── GatePassed        7    more strands while writing than the gate allows
     ├── Declined              8    a person said no, or nobody was there to say yes
     ├── DatabaseUnavailable   9    the database is unreachable or refuses access
     │   └── ConnectionLost    9    it was there, and went away
@@ -124,6 +125,10 @@ class StoppedPartWay(StateKeepError):
 
 class DatabaseBusy(StoppedPartWay):
     """A deadlock, a serialization failure, a lock or a statement that took too long; may be tried again."""
+
+
+class GatePassed(StoppedPartWay):
+    """More strands, or other hazards, than the gate allows, found while writing; that batch was not written."""
 
 
 class Declined(StateKeepError):

@@ -97,7 +97,7 @@ class Loader:
                     known.clear()
                 state = known[row.state] = Raw(row.state.encode())
             none = row.has_history is not None and not row.has_history
-            none = none or (row.items is None and self._no_rows == "none" and not trace)
+            none = none or (row.items is None and self._no_rows == "none")
             actors.append(
                 Actor(
                     row.id,

@@ -7,17 +7,9 @@ not touch is copied byte for byte, in the input's own layout and order.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import os
-import re
-import shutil
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -26,49 +18,16 @@ import msgspec
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.moving import Mover, marker, rescue_tag
 from statekeep_cli.core.router import Routed
-from statekeep_cli.core.splice import appended, members, spliced
+from statekeep_cli.core.splice import appended, members
 from statekeep_cli.deciding import Decided, Task, Worker
-from statekeep_cli.errors import InputUnreadable, Problem, StateKeepError
-from statekeep_cli.readers.actors import TABLE, blocks, size_of
-from statekeep_cli.readers.cut import layout_of
+from statekeep_cli.readers.actors import blocks
+from statekeep_cli.readers.putting_back import Edits, Piece, changed, put_back
 from statekeep_cli.readers.reasons import UNDECODABLE, Refused
 from statekeep_cli.readers.records import AnyActor, Batch, Block
-from statekeep_cli.readers.stream import BLOCK, Stream, name_of, whole_lines
-
-Edits = Mapping[str, bytes | None]
-NONE: Edits = {}
+from statekeep_cli.readers.stream import name_of
 
 _encode = msgspec.json.encode
-_decode = msgspec.json.decode
-_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
-_BEFORE = re.compile(rb"[ \t\r\n]*[\[,][ \t\r\n]*")
 _scan = json.JSONDecoder(parse_int=str, parse_float=str, strict=False).raw_decode
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A record as it stands in the input, its line, and what changes in it: the edits of each actor between
-    two places in the text. Mostly that is the whole; a line may have several actors, and an unreadable
-    record has none."""
-
-    text: bytes
-    line: int
-    edits: Sequence[tuple[int, int, Edits]]
-
-    @property
-    def changes(self) -> bool:
-        return any(edits for _, _, edits in self.edits)
-
-    @property
-    def edited(self) -> bytes:
-        if not self.changes:
-            return self.text
-        done, at = [], 0
-        for start, end, edits in self.edits:
-            value = self.text[start:end]
-            done += [self.text[at:start], spliced(value, edits) if edits else value]
-            at = end
-        return b"".join((*done, self.text[at:]))
 
 
 class Changes:
@@ -181,121 +140,6 @@ def _values(text: bytes) -> list[tuple[int, int]]:
     return [(len(whole[:start].encode()), len(whole[:end].encode())) for start, end in found]
 
 
-# --- layouts -------------------------------------------------------------------------------------------
-
-
-def rewritten(task: Task, decided: Decided, changes: Changes) -> Iterator[tuple[bytes, int]]:
-    """The whole input as it is to be, piece by piece, each with the stored bytes read so far.
-
-    Standard input must have been spooled: the input is read twice at once where its layout needs that.
-    """
-    with Stream(task.actors) as stream:
-        layout = layout_of(stream)
-    read = ((block, changes.of(block)) for block in blocks(task.actors))
-    yield from {"lines": _lines, "array": _array, "table": _table}[layout](task, decided, read)
-
-
-Read = Iterator[tuple[Block, list[Piece]]]
-
-
-def _lines(task: Task, decided: Decided, read: Read) -> Iterator[tuple[bytes, int]]:
-    for block, pieces in read:
-        if not any(piece.changes for piece in pieces):
-            yield block.data, block.taken
-            continue
-        rows, each = block.data.split(b"\n"), iter(pieces)
-        yield b"\n".join([next(each).edited if row.strip(b" \t\r") else row for row in rows]), block.taken
-
-
-def _array(task: Task, decided: Decided, read: Read) -> Iterator[tuple[bytes, int]]:
-    """What stands between the records is taken from the input, which is read alongside."""
-    with Stream(task.actors) as stream:
-        text = _Text(stream)
-        for block, pieces in read:
-            yield b"".join(text.before(piece) + piece.edited for piece in pieces), block.taken
-        yield text.rest(), stream.taken
-
-
-class _Text:
-    """The text of an array, whose records are known already."""
-
-    def __init__(self, stream: Stream):
-        self._stream = stream
-        self._data = b""
-
-    def before(self, piece: Piece) -> bytes:
-        """What stands before the next record, which is `piece`."""
-        gap = _BEFORE.match(self._data)
-        while gap is None or len(self._data) < gap.end() + len(piece.text):
-            more = self._stream.read(max(BLOCK, len(piece.text)))
-            if not more:
-                break
-            self._data += more
-            gap = _BEFORE.match(self._data)
-        if gap is None or not self._data.startswith(piece.text, gap.end()):
-            raise _changed(self._stream.name)
-        self._data = self._data[gap.end() + len(piece.text) :]
-        return gap[0]
-
-    def rest(self) -> bytes:
-        more = [self._data]
-        while data := self._stream.read(BLOCK):
-            more.append(data)
-        return b"".join(more)
-
-
-def _table(task: Task, decided: Decided, read: Read) -> Iterator[tuple[bytes, int]]:
-    """CSV. Columns that are missing are added, to every row."""
-    records = ((block.taken, piece) for block, pieces in read for piece in pieces)
-    upcoming = next(records, None)
-    names: list[str] = []
-    added: list[str] = []
-    with Stream(task.actors) as stream:
-        for line, raw, row in _rows(stream):
-            taken = stream.taken
-            ending = raw[len(raw.rstrip(b"\r\n")) :]
-            if row and not names:
-                names = [cell.strip() for cell in row]
-                added = [c for c in _columns(task, decided) if c not in names]
-                yield _padded(raw, ending, "".join("," + c for c in added)), taken
-                continue
-            edits: Edits = NONE
-            if upcoming is not None and upcoming[1].line == line:
-                edits = next((e for _, _, e in upcoming[1].edits), NONE)
-                upcoming = next(records, None)
-            if edits and row:
-                yield _row([*names, *added], row, edits, ending), taken
-            else:
-                yield _padded(raw, ending, "," * len(added)) if row else raw, taken
-    if upcoming is not None:
-        raise _changed(name_of(task.actors))
-
-
-def _rows(stream: Stream) -> Iterator[tuple[int, bytes, list[str] | None]]:
-    """Each row of a CSV file: its line, its bytes, and its cells, None where it is no CSV; as `cut` reads."""
-    raw: list[bytes] = []
-
-    def lines() -> Iterator[str]:
-        for data, _ in whole_lines(stream):
-            for line in _LINE.findall(data):
-                raw.append(line)
-                yield line.decode("utf-8", "surrogateescape").removesuffix("\n") + "\n"
-
-    rows = csv.reader(lines(), strict=True)
-    while True:
-        line, row = rows.line_num + 1, None
-        try:
-            row = next(rows)
-        except StopIteration:
-            break
-        except csv.Error:
-            pass
-        yield line, b"".join(raw), row
-        raw.clear()
-    if raw:
-        yield line, b"".join(raw), None
-
-
 def _columns(task: Task, decided: Decided) -> list[str]:
     """The columns that migrated and tagged rows need."""
     migrating, stranding = decided.tally.count("migrate"), decided.tally.count("strand")
@@ -308,29 +152,6 @@ def _columns(task: Task, decided: Decided) -> list[str]:
     if task.history is not None:
         wanted.append("history")
     return [*wanted, *(("status", "rescue") if stranding else ())]
-
-
-def _padded(raw: bytes, ending: bytes, cells: str) -> bytes:
-    return raw[: len(raw) - len(ending)] + cells.encode() + ending if cells else raw
-
-
-def _row(names: Sequence[str], row: Sequence[str], edits: Edits, ending: bytes) -> bytes:
-    """A row with its edits: the cells in the way `cut` reads them."""
-    cells = [*row, *[""] * (len(names) - len(row))]
-    for name, value in edits.items():
-        if name in names:
-            cells[names.index(name)] = "" if value is None else _cell(name, value)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)
-    return text.getvalue().removesuffix("\r\n").encode("utf-8", "surrogateescape") + ending
-
-
-def _cell(name: str, value: bytes) -> str:
-    if name in TABLE.json or name == "rescue":
-        return value.decode()
-    decoded = _decode(value)
-    plain = isinstance(decoded, str) and not (name in TABLE.state and decoded.lstrip()[:1] in ("{", '"', ""))
-    return decoded if plain else str(decoded) if name in TABLE.text else value.decode()
 
 
 # --- the whole -----------------------------------------------------------------------------------------
@@ -372,53 +193,14 @@ def rewrite(
     Raises `StateKeepError` where the input has changed since.
     """
     changes = Changes(Worker(replace(task, lines=False)), task, decided)
-    for data, taken in rewritten(task, decided, changes):
+    read = ((block, changes.of(block)) for block in blocks(task.actors))
+    for data, taken in put_back(task.actors, read, _columns(task, decided)):
         out.write(data)
         if on_part is not None:
             on_part(taken)
     for outcome in ("migrate", "strand", "stay", "skip"):
         if changes.counts[outcome] != decided.tally.count(outcome):
-            raise _changed(name_of(task.actors))
+            raise changed(name_of(task.actors))
     counts = changes.counts
     untouched = counts["stay"] + counts["skip"]
     return Rewritten(counts["migrate"], counts["strand"], untouched, decided.unreadable)
-
-
-def _changed(name: str) -> StateKeepError:
-    message = f"{name} changed while it was read, so nothing was written; run again when nobody writes to it"
-    return StateKeepError(message)
-
-
-@contextmanager
-def rereadable(path: str) -> Iterator[str]:
-    """A path that can be read twice: the input's own, or that of a temporary copy where it is a pipe.
-
-    Complaints about the copy name the input.
-    """
-    if path != "-" and (size_of(path) is not None or not os.path.exists(path) or os.path.isdir(path)):
-        yield path
-        return
-    # The name may say that it is JSON.
-    with tempfile.NamedTemporaryFile(prefix="statekeep-", suffix=os.path.basename(path)) as spool:
-        try:
-            if path == "-":
-                shutil.copyfileobj(sys.stdin.buffer, spool, 1 << 20)
-            else:
-                with open(path, "rb") as pipe:
-                    shutil.copyfileobj(pipe, spool, 1 << 20)
-            spool.flush()
-        except OSError as error:
-            where = tempfile.gettempdir()
-            message = (
-                f"cannot keep {name_of(path)} in {where}: {error.strerror or error}; set TMPDIR to where"
-            )
-            raise StateKeepError(f"{message} there is more room") from None
-        try:
-            yield spool.name
-        except InputUnreadable as error:
-            problems = tuple(_renamed(p, spool.name, name_of(path)) for p in error.problems)
-            raise InputUnreadable(error.message.replace(spool.name, name_of(path)), problems) from None
-
-
-def _renamed(problem: Problem, old: str, new: str) -> Problem:
-    return replace(problem, path=new) if problem.path == old else problem

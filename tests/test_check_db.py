@@ -221,6 +221,38 @@ def test_a_query_and_its_plan(check: Check, store: Store) -> None:
     assert "reads all of audit" in check.found(history=history)["DB006"]["message"]
 
 
+def test_a_revision_that_is_null_or_too_coarse(check: Check, store: Store) -> None:
+    declared = "timestamp(0)" if store.kind == "postgres" else "TIMESTAMP(0)"
+    store.execute(f"CREATE TABLE rough (id integer PRIMARY KEY, s text, v text, r integer, at {declared})")
+    store.execute("INSERT INTO rough (id, s, v, r) VALUES (1, 'a', '1', NULL)")
+    actors = {"table": "rough", "state": "s", "context": None, "rescue": None}
+    assert "is NULL" in check.found(actors={**actors, "revision": "r"})["DB005"]["message"]
+    assert "at one time" in check.found(actors={**actors, "revision": "at"})["DB005"]["message"]
+    assert "DB005" not in check.found(actors={**actors, "revision": "r", "where": "r IS NOT NULL"})
+
+
+def test_the_tables_of_django_fsm_log(check: Check, store: Store) -> None:
+    serial = "serial" if store.kind == "postgres" else "INTEGER"
+    store.script(
+        f"CREATE TABLE shop_order (id {serial} PRIMARY KEY, state varchar(50) NOT NULL, edit int NOT NULL);"
+        f"CREATE TABLE django_content_type (id {serial} PRIMARY KEY, app_label varchar(100) NOT NULL,"
+        " model varchar(100) NOT NULL, UNIQUE (app_label, model));"
+        f"CREATE TABLE django_fsm_log_statelog (id {serial} PRIMARY KEY, timestamp timestamp NOT NULL,"
+        " source_state varchar(255), state varchar(255) NOT NULL, transition varchar(255) NOT NULL,"
+        " object_id text NOT NULL, by_id integer, content_type_id integer NOT NULL, description text);"
+        "CREATE INDEX log_content_type ON django_fsm_log_statelog (content_type_id);"
+        "CREATE INDEX log_object ON django_fsm_log_statelog (object_id);"
+    )
+    value = {
+        "preset": "django-fsm-log",
+        "model": "shop.Order",
+        "actors": {"version": {"kept_by": "statekeep", "first": 1}, "revision": "edit"},
+    }
+    check.config.write_text(json.dumps(value))
+    assert main(["check", "--db", check.url, "--config", str(check.config)]) == 0
+    assert check.capsys.readouterr().out == "the database checked, nothing found\n"
+
+
 def test_triggers_are_named(check: Check, store: Store) -> None:
     if store.kind == "sqlite":
         body = "BEGIN SELECT 1; END"

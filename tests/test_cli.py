@@ -33,7 +33,8 @@ def test_every_error_has_its_exit_code_and_says_one_sentence(
         errors.StateKeepError: 1, errors.InputUnreadable: 1, errors.DefinitionInvalid: 1,
         errors.UsageMistake: 2, errors.Findings: 3, errors.ChangesPending: 4,
         errors.PlanStale: 5, errors.RunLocked: 6, errors.StoppedPartWay: 7,
-        errors.Declined: 8, errors.DatabaseUnavailable: 9, errors.Terminated: 143,
+        errors.DatabaseBusy: 7, errors.Declined: 8, errors.DatabaseUnavailable: 9,
+        errors.ConnectionLost: 9, errors.GatePassed: 7, errors.Terminated: 143,
     }  # fmt: skip
     tree = [errors.StateKeepError]
     for kind in tree:
@@ -47,7 +48,8 @@ def test_every_error_has_its_exit_code_and_says_one_sentence(
 
         instead(monkeypatch, fail)
         assert cli.main([]) == code
-        assert capsys.readouterr() == ("", "error: the lock is held\\x1b[31m\n")
+        prefix = "" if code in (7, 8) else "error: "  # stopped on purpose, or declined: no error
+        assert capsys.readouterr() == ("", f"{prefix}the lock is held\\x1b[31m\n")
 
 
 def test_an_unexpected_failure_is_one_sentence(
@@ -187,4 +189,4 @@ def test_importing_the_package_imports_no_command() -> None:
     code = "import sys; import statekeep_cli.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     ours = {m for m in done.stdout.split() if m.startswith("statekeep_cli")}
-    assert ours == {"statekeep_cli", "statekeep_cli.cli", "statekeep_cli.errors"}
+    assert ours == {f"statekeep_cli{x}" for x in ("", ".cli", ".errors", ".version")}

@@ -494,12 +494,17 @@ def past(store: Store) -> Past:
 
 
 def test_decisions_are_part_of_an_export(run: Run, past: Past, tmp_path: Path) -> None:
+    for number in (3, 4):  # decided again, twice with nothing in between
+        past.run(number)
+        past.class_(number, 0, "migrate", migrated(number - 1, "open", number, "open"))
+        past.decide(number, 0, "a", 2)
     back = tmp_path / "out.jsonl"
     assert run("export", "-o", str(back)) == 0
     a, b, c = map(json.loads, back.read_text().splitlines())
     x, y = ({"type": name, "at": "then"} for name in "XY")
     assert a["version"] == 2
-    assert a["history"] == [x, migrated(1, "open", 2, "open"), y]
+    first, second, third = (migrated(n, "open", n + 1, "open") for n in (1, 2, 3))
+    assert a["history"] == [x, first, y, second, third]
     assert b["status"] == "needs_rescue"
     assert b["rescue"] == {"reason": "gate_skipped", "detail": "it never passed", "run": "1"}
     assert b["history"] == c["history"] == [x, y]

@@ -157,9 +157,10 @@ def apply_export(
     from statekeep_cli.readers.actors import size_of
     from statekeep_cli.readers.definitions import read_definitions
     from statekeep_cli.readers.history import spooled
+    from statekeep_cli.readers.putting_back import rereadable
     from statekeep_cli.render.atomic import replacing
     from statekeep_cli.render.terminal import Progress
-    from statekeep_cli.rewriting import rereadable, rewrite
+    from statekeep_cli.rewriting import rewrite
 
     inputs = [*definitions, *(x for x in (actors, history, migration) if x is not None and x != "-")]
     destination = _destination(out, inputs, [path for _, path in outputs.wanted], force)

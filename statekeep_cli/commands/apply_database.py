@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from statekeep_cli.errors import (
     Findings,
+    GatePassed,
     InputUnreadable,
     PlanStale,
     Problem,
@@ -214,7 +215,7 @@ def _write(
     outputs: Outputs,
     wishes: Wishes,
 ) -> None:
-    from statekeep_cli.applying import Application, Budget, GatePassed
+    from statekeep_cli.applying import Application, Budget
     from statekeep_cli.planning import budget, representatives, share
     from statekeep_cli.render.terminal import Progress
     from statekeep_cli.stores import runs

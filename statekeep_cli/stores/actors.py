@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 from statekeep_cli.core.mapping import Mapping
 from statekeep_cli.core.report import single_path
-from statekeep_cli.errors import StateKeepError
 from statekeep_cli.stores.catalogue import Columns, describe, query_type, relation
 from statekeep_cli.stores.interface import Store, raw
 
 
-class Moved(StateKeepError):
+class Moved(Exception):
     """Actors of a batch have changed since they were read; nothing was written."""
 
 

@@ -6,6 +6,7 @@ run, and the states of the first rows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -25,12 +26,10 @@ from statekeep_cli.stores.catalogue import (
     used_columns,
 )
 from statekeep_cli.stores.catalogue_finding import DatabaseFinding as Finding
-from statekeep_cli.stores.catalogue_values import unknown_values, unwritable
-from statekeep_cli.stores.installing import installed
-from statekeep_cli.stores.interface import TABLES, Store, raw
-from statekeep_cli.stores.schema import VERSION
-
-INIT = "statekeep db init"
+from statekeep_cli.stores.catalogue_finding import grant
+from statekeep_cli.stores.catalogue_own import own_tables
+from statekeep_cli.stores.catalogue_values import MAX_ROWS, unknown_values, unwritable
+from statekeep_cli.stores.interface import Store, raw
 
 
 def check_database(store: Store, mapping: Mapping, definitions: Sequence[Definition] = ()) -> list[Finding]:
@@ -38,7 +37,7 @@ def check_database(store: Store, mapping: Mapping, definitions: Sequence[Definit
 
     Raises `DatabaseUnavailable` where the database does not answer.
     """
-    found = list(_own_tables(store, mapping))
+    found = list(own_tables(store, mapping))
     if not (mapping.own and any(f.code == "DB013" for f in found)):
         table, missing = _table(store, mapping.table, ("actors", "table"))
         found += missing
@@ -55,52 +54,6 @@ def check_database(store: Store, mapping: Mapping, definitions: Sequence[Definit
             Finding("DB010", (), f"{why}: preview works here, apply does not", "apply on the primary server")
         )
     return found
-
-
-# --- own tables --------------------------------------------------------------------------------------
-
-
-def _own_tables(store: Store, mapping: Mapping) -> Iterator[Finding]:
-    user = facts.user(store)
-    try:
-        version = installed(store)
-    except ConnectionLost:
-        raise
-    except DatabaseUnavailable as error:
-        sql = f"GRANT USAGE ON SCHEMA statekeep TO {user};"
-        sql += f"\nGRANT SELECT ON ALL TABLES IN SCHEMA statekeep TO {user};"
-        yield Finding("DB008", (), f"StateKeep's own tables cannot be read: {facts.said(error)}", "", sql)
-        return
-    if version != VERSION:
-        if version > VERSION:
-            message = f"StateKeep's own tables are of version {version}, and this program knows {VERSION}"
-            yield Finding("DB013", (), message, "install the newer StateKeep")
-            return
-        what = f"are of version {version}, not {VERSION}" if version else "are not there"
-        hint = f"run {INIT}, or have {INIT} --print-sql run for you"
-        yield Finding("DB013", (), f"StateKeep's own tables {what}", hint)
-        return
-    if store.kind != "postgres":
-        return
-    # Every table is read; actors and events of its own only where it keeps them itself.
-    used = [t for t in TABLES if mapping.own or t not in ("actors", "events")]
-    by_name = {store.name(t): t for t in used}
-    lacking = facts.table_privileges(store, list(by_name), "SELECT")
-    if lacking:
-        yield _grant("DB008", (), "SELECT", lacking, user, "preview reads them")
-    written = [n for n, t in by_name.items() if t not in ("meta", "definitions", "events")]
-    lacking = facts.table_privileges(store, written, "INSERT")
-    changed = [n for n in written if by_name[n] not in ("classes", "decisions")]
-    lacking += [n for n in facts.table_privileges(store, changed, "UPDATE") if n not in lacking]
-    if lacking:
-        yield _grant("DB009", (), "SELECT, INSERT, UPDATE", lacking, user, "apply writes them")
-
-
-def _grant(
-    code: str, pointer: tuple[str | int, ...], privilege: str, tables: Sequence[str], user: str, why: str
-) -> Finding:
-    message = f"{user} may not {privilege.split(', ')[-1]} {listed(tables)}: {why}"
-    return Finding(code, pointer, message, "", f"GRANT {privilege} ON {', '.join(tables)} TO {user};")
 
 
 # --- tables and columns ------------------------------------------------------------------------------
@@ -141,18 +94,22 @@ def _actors(store: Store, mapping: Mapping, table: Table) -> Iterator[Finding]:
     if mapping.own:
         return
     yield from _revision(store, mapping, table)
-    if store.kind == "postgres":
-        yield from _privileges(store, mapping, table)
-    if mapping.where and not missing:
-        said = facts.refused(store, f"SELECT 1 FROM {table.sql} WHERE ({mapping.where}\n)")
-        if said:
-            hint = "it is a condition on the table's columns, as after WHERE"
-            yield Finding("DB007", ("actors", "where"), f"'where' is refused: {said}", hint)
+    lacking = list(_privileges(store, mapping, table)) if store.kind == "postgres" else []
+    yield from lacking
+    if mapping.where and not missing and not any(f.code == "DB008" for f in lacking):
+        yield from _condition(store, "actors", table.sql, mapping.where)
     triggers = facts.update_triggers(store, table, _written(mapping))
     if triggers:
         noun = "trigger" if len(triggers) == 1 else "triggers"
         message = f"{'.'.join(table.name)} has the {noun} {listed(triggers)}, set off by each migrated actor"
         yield Finding("DB011", ("actors", "table"), message, "make sure that it is meant to run then")
+
+
+def _condition(store: Store, part: str, rows: str, where: str) -> Iterator[Finding]:
+    code, said = facts.refused(store, f"SELECT 1 FROM {rows} AS t WHERE ({where}\n)")
+    if said:
+        hint = f"it is a condition on the columns of the {'history' if part == 'history' else 'table'}"
+        yield Finding(code, (part, "where"), f"'where' is refused: {said}", hint)
 
 
 def _written(mapping: Mapping) -> list[str]:
@@ -218,25 +175,19 @@ def _identity(store: Store, mapping: Mapping, table: Table) -> Iterator[Finding]
             index = store.quote(f"{mapping.table[-1]}_{mapping.id}")
             sql = f"CREATE UNIQUE INDEX {index} ON {table.sql} ({column});"
         yield Finding("DB004", pointer, message, "name the key's column, or make it unique", sql)
-    elif table.columns[mapping.id].nullable and not mapping.own:
-        statement = f"SELECT 1 FROM {raw(table.sql)} WHERE {raw(store.quote(mapping.id))} IS NULL LIMIT 1"
-        try:
-            empty = store.one(statement)
-        except DatabaseUnavailable:
-            return  # without SELECT, which is a finding of its own
-        if empty:
-            message = f"{where} has rows whose '{mapping.id}' is NULL"
-            yield Finding("DB004", pointer, message, "leave them out with 'where', or give them ids")
+    elif (
+        table.columns[mapping.id].nullable
+        and not mapping.own
+        and _has_null(store, mapping, table, mapping.id)
+    ):
+        message = f"{where} has rows whose '{mapping.id}' is NULL"
+        yield Finding("DB004", pointer, message, "leave them out with 'where', or give them ids")
 
 
 def _revision(store: Store, mapping: Mapping, table: Table) -> Iterator[Finding]:
     pointer = ("actors", "revision")
-    column = (
-        "revision bigint NOT NULL DEFAULT 0"
-        if store.kind == "postgres"
-        else "revision INTEGER NOT NULL DEFAULT 0"
-    )
-    sql = f"ALTER TABLE {table.sql} ADD COLUMN {column};"
+    integer = "bigint" if store.kind == "postgres" else "INTEGER"
+    sql = f"ALTER TABLE {table.sql} ADD COLUMN revision {integer} NOT NULL DEFAULT 0;"
     if not mapping.revision:
         if store.kind == "sqlite":
             message = "SQLite has no xmin, so 'revision' is required; comparing the old state is not enough"
@@ -246,13 +197,34 @@ def _revision(store: Store, mapping: Mapping, table: Table) -> Iterator[Finding]
             message = f"{'.'.join(table.name)} is a {table.what} and has no xmin, so 'revision' is required"
             yield Finding("DB005", pointer, message.replace("a foreign and", "a foreign table and"))
         return
-    if mapping.revision in table.columns and revision_kind(mapping, table) == "other":
-        declared = table.columns[mapping.revision].declared
-        message = f"'{mapping.revision}' is {declared}: StateKeep cannot give it a new value with a write"
-        hint = "name an integer, a timestamp or a uuid" + (
-            ", or leave 'revision' out to use xmin" if store.kind == "postgres" else ""
-        )
-        yield Finding("DB005", pointer, message, hint, "" if store.kind == "postgres" else sql)
+    column = table.columns.get(mapping.revision)
+    if column is None:
+        return
+    if revision_kind(mapping, table) == "other":
+        message = f"'{column.name}' is {column.declared}: StateKeep cannot give it a new value with a write"
+        xmin = ", or leave 'revision' out to use xmin" if store.kind == "postgres" else ""
+        sql = "" if xmin else sql
+        yield Finding("DB005", pointer, message, f"name an integer, a timestamp or a uuid{xmin}", sql)
+    elif column.kind == "timestamp" and re.search(r"\([0-2]\)", column.declared):
+        message = f"'{column.name}' is {column.declared}: two writes may come at one time"
+        yield Finding("DB005", pointer, message, "give it all six digits, or name another column")
+    elif column.nullable and _has_null(store, mapping, table, mapping.revision):
+        message = f"{'.'.join(table.name)} has rows whose '{column.name}' is NULL: it equals nothing"
+        yield Finding("DB005", pointer, message, "fill it in for every row")
+
+
+def _has_null(store: Store, mapping: Mapping, table: Table, column: str) -> bool:
+    """Is it NULL somewhere among the first rows? False where that cannot be looked at."""
+    where = f" WHERE ({raw(mapping.where)}\n)" if mapping.where else ""
+    rows = f"SELECT {raw(store.quote(column))} AS c FROM {raw(table.sql)}{where} LIMIT %s"
+    try:
+        with store.transaction(read_only=True):
+            found = store.one(f"SELECT 1 FROM ({rows}) AS t WHERE c IS NULL LIMIT 1", (MAX_ROWS,))
+    except ConnectionLost:
+        raise
+    except StateKeepError:
+        return False  # a privilege or a condition, and a finding of its own
+    return found is not None
 
 
 def _privileges(store: Store, mapping: Mapping, table: Table) -> Iterator[Finding]:
@@ -261,7 +233,7 @@ def _privileges(store: Store, mapping: Mapping, table: Table) -> Iterator[Findin
     hidden = ["xmin"] if not mapping.revision and table.what in ("table", "partitioned") else []
     lacking = facts.column_privileges(store, table, [*read, *hidden], "SELECT")
     if lacking:
-        yield _grant("DB008", pointer, "SELECT", [table.sql], user, f"preview reads {listed(lacking)}")
+        yield grant("DB008", pointer, "SELECT", [table.sql], user, f"preview reads {listed(lacking)}")
     written = [c for c in _written(mapping) if c in table.columns]
     lacking = facts.column_privileges(store, table, written, "UPDATE")
     if lacking:
@@ -296,15 +268,12 @@ def _history(store: Store, mapping: Mapping, actors: Table) -> Iterator[Finding]
         user = facts.user(store)
         read = [c for _, c in history_columns(history) if c in table.columns]
         if facts.column_privileges(store, table, read, "SELECT"):
-            yield _grant("DB008", ("history", "table"), "SELECT", [table.sql], user, "preview reads them")
+            yield grant("DB008", ("history", "table"), "SELECT", [table.sql], user, "preview reads them")
             return
     if missing:
         return
     if history.where:
-        said = facts.refused(store, f"SELECT 1 FROM {table.sql} WHERE ({history.where}\n)")
-        if said:
-            hint = "it is a condition on the history's columns, as after WHERE"
-            yield Finding("DB007", ("history", "where"), f"'where' is refused: {said}", hint)
+        yield from _condition(store, "history", table.sql, history.where)
     if table.what in ("table", "partitioned") and mapping.id in actors.columns:
         yield from _index(store, mapping, history, table, actors)
 
@@ -339,36 +308,21 @@ def _index(
 
 def _query(store: Store, mapping: Mapping, history: HistoryMapping, actors: Table) -> Iterator[Finding]:
     pointer = ("history", "query")
-    said = facts.refused(store, history.query)
+    code, said = facts.refused(store, history.query)
     if said:
         hint = "run it as it stands, as the same user"
-        yield Finding("DB007", pointer, f"the query is refused: {said}", hint)
+        yield Finding(code, pointer, f"the query is refused: {said}", hint)
         return
-    broken = False
+    rows, broken = f"({history.query}\n)", list[Finding]()
     for key, column in history_columns(history):
-        said = facts.refused(
-            store, f"SELECT history.{store.quote(column)} FROM ({history.query}\n) AS history"
-        )
+        _, said = facts.refused(store, f"SELECT history.{store.quote(column)} FROM {rows} AS history")
         if said:
-            broken = True
-            yield Finding(
-                "DB002",
-                ("history", key),
-                f"the query has no column '{column}': {said}",
-                "name one of its columns",
-            )
-    rows = f"({history.query}\n)"
+            message = f"the query has no column '{column}': {said}"
+            broken.append(Finding("DB002", ("history", key), message, "name one of its columns"))
     if history.where and not broken:
-        rows = f"(SELECT * FROM {rows} AS history WHERE ({history.where}\n))"
-        said = facts.refused(store, f"SELECT * FROM {rows} AS history")
-        if said:
-            broken = True
-            yield Finding(
-                "DB007",
-                ("history", "where"),
-                f"'where' is refused: {said}",
-                "it is a condition on the query's columns",
-            )
+        broken += _condition(store, "history", rows, history.where)
+        rows = f"(SELECT * FROM {rows} AS t WHERE ({history.where}\n))"
+    yield from broken
     if broken or mapping.id not in actors.columns:
         return
     actor, key = store.quote(history.actor), store.quote(mapping.id)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from statekeep_cli.errors import ConnectionLost, StateKeepError
+from statekeep_cli.errors import ConnectionLost, DatabaseUnavailable, StateKeepError
 from statekeep_cli.stores.catalogue import Table, in_sqlite
 from statekeep_cli.stores.interface import Store, raw
 
@@ -126,16 +126,17 @@ def read_only(store: Store) -> str:
     return "transactions are read-only by default" if row and row[1] == "on" else ""
 
 
-def refused(store: Store, select: str) -> str:
-    """What the database says against a SELECT (as SQL of the configuration's owner), or ""."""
+def refused(store: Store, select: str) -> tuple[str, str]:
+    """What the database says against a SELECT (SQL of the configuration's owner), with the finding's code:
+    DB007, or DB008 where it lacks a privilege; ("", "") where it says nothing."""
     try:
         # A limit with a place, so that percent signs are read in the same way in every statement.
         store.rows(f"EXPLAIN SELECT * FROM ({raw(select)}\n) AS s LIMIT %s", (1,))
     except ConnectionLost:
         raise
     except StateKeepError as error:
-        return said(error)
-    return ""
+        return "DB008" if isinstance(error, DatabaseUnavailable) else "DB007", said(error)
+    return "", ""
 
 
 def said(error: StateKeepError) -> str:
@@ -152,7 +153,6 @@ def scanned(store: Store, actors: str, key: str, rows: str, actor: str, actor_ty
     forbidden while Postgres plans, so that a small table does not look like one without an index.
     """
     its = f"a.{key}" if store.kind == "sqlite" else f"CAST(a.{key} AS {actor_type})"
-    # A sum over every column, as it were: counting alone might be answered from an index.
     select = raw(
         f"SELECT (SELECT count(*) FROM {rows} AS e WHERE e.{actor} = {its})"
         f" FROM (SELECT {key} FROM {actors}) AS a"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from statekeep_cli.core.check_finding import Code, Pointer, Severity
+from statekeep_cli.core.check_finding import Code, Pointer, Severity, listed
 
 _E: Severity = "error"
 _W: Severity = "warning"
@@ -45,3 +46,11 @@ class DatabaseFinding:
     @property
     def severity(self) -> Severity:
         return CODES[self.code].severity
+
+
+def grant(
+    code: str, pointer: Pointer, privilege: str, tables: Sequence[str], user: str, why: str
+) -> DatabaseFinding:
+    """A privilege that a user (as SQL text) lacks on tables (as SQL text); `why` ends the message."""
+    message = f"{user} may not {privilege.split(', ')[-1]} {listed(tables)}: {why}"
+    return DatabaseFinding(code, pointer, message, "", f"GRANT {privilege} ON {', '.join(tables)} TO {user};")

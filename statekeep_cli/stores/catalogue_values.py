@@ -137,7 +137,7 @@ def _version(mapping: Mapping, table: Table, target: Definition) -> Iterator[Fin
     column, pointer = table.columns[mapping.version], ("actors", "version")
     version = str(target.version)
     length = _LENGTH.search(column.declared)
-    if column.kind == "integer" and not re.fullmatch(r"-?\d{1,18}", version):
+    if table.oid and column.kind == "integer" and not re.fullmatch(r"-?\d{1,18}", version):
         message = f"'{column.name}' is {column.declared}, and {target.id} is of version '{version}'"
         yield Finding("DB016", pointer, message, "use a text column, or versions that are numbers")
     elif length and column.kind == "text" and table.oid and len(version) > int(length[1]):

@@ -73,9 +73,12 @@ def _lines(
         traces[actor] = [trace_item(*event[1:]) for event in events]
     tags: dict[str, bytes] = {}
     if population is not None:
-        for actor, before, marker in store.rows(_MARKERS, (population, *span)):
-            # Decisions count the markers of earlier ones, and come in the order of their runs.
-            traces.setdefault(actor, []).insert(before, marker.encode())
+        for actor, markers in groupby(store.rows(_MARKERS, (population, *span)), itemgetter(0)):
+            trace = traces.setdefault(actor, [])
+            recorded = len(trace)
+            # Decisions count events, without the markers of earlier ones.
+            for shift, (_, before, marker) in enumerate(markers):
+                trace.insert(min(before, recorded) + shift, marker.encode())
         if any(row[3] == "needs_rescue" for row in rows):
             for actor, run, decision in store.rows(_STRANDS, (population, *span)):
                 tags[actor] = _tag(decision, run)  # the latest stays
