@@ -34,7 +34,7 @@ from statekeep_cli.errors import (
     StateKeepError,
     StoppedPartWay,
 )
-from statekeep_cli.loading import Loader, stored_snapshot
+from statekeep_cli.loading import Loader, preimage, recorded_events, stored_snapshot
 from statekeep_cli.stores import runs
 from statekeep_cli.stores.actors import Actors, Bounds, Change, Kind, Moved, Row
 from statekeep_cli.stores.interface import Store
@@ -434,12 +434,10 @@ class Worker:
             entry = known.get(key)
             if entry is None:
                 decision = routed.decisions[number]
-                entry = known[key] = (len(kinds), _before(decision, row))
+                entry = known[key] = (len(kinds), preimage(decision, row))
                 kinds.append(self._kind(decision, row))
             kind, before = entry
-            events = len(actor.history) if actor.history else 0
-            if row.markers and row.markers != "[]":
-                events -= len(msgspec.json.decode(row.markers))
+            events = recorded_events(row, actor.history)
             decision = routed.decisions[number]
             if self.mover.is_uniform(actor, decision):
                 text = _encoded(before) if before else None
@@ -482,16 +480,6 @@ class Worker:
             snapshot = stored_snapshot(after.snapshot)
             before["snapshot"] = row.snapshot
         return Change(row.id, row.revision, kind, events, _encoded(before), after.context, snapshot)
-
-
-def _before(decision: Decision, row: Row) -> dict[str, str | None]:
-    """What a revert puts back where the decision does not say it."""
-    before: dict[str, str | None] = {}
-    if row.status != "active":
-        before = {"status": row.status, "reason": row.reason}
-    if decision.source is None or row.state != decision.source.state:
-        before["state"] = row.state
-    return before
 
 
 def _encoded(value: Any) -> str:

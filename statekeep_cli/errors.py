@@ -128,7 +128,7 @@ class DatabaseBusy(StoppedPartWay):
 
 
 class GatePassed(StoppedPartWay):
-    """More strands, or other hazards, than the gate allows, found while writing; that batch was not written."""
+    """More strands or other hazards than the gate allows, found while writing; that batch was not written."""
 
 
 class Declined(StateKeepError):

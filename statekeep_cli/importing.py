@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -38,10 +38,15 @@ class Imported:
 
 
 def import_all(
-    store: Store, definitions: Sequence[Loaded], actors: str | None, history: str | None
+    store: Store,
+    definitions: Sequence[Loaded],
+    actors: str | None = None,
+    history: str | None = None,
+    on_part: Callable[[int, int], None] = lambda taken, actors: None,
 ) -> Imported:
     """Stores definitions and the actors of a file, all or nothing.
 
+    `on_part` is told the stored bytes read so far, and the actors.
     Raises `InputUnreadable` with every record that cannot be stored (ten at most), `StateKeepError` for
     repeated ids and for another machine under a stored version.
     """
@@ -53,11 +58,13 @@ def import_all(
         for each in definitions:
             done.definitions.append((each.definition.label, store_definition(store, each.config)))
         if actors is not None:
-            _import_actors(store, actors, spool, done)
+            _import_actors(store, actors, spool, done, on_part)
     return done
 
 
-def _import_actors(store: Store, path: str, spool: Spool | None, done: Imported) -> None:
+def _import_actors(
+    store: Store, path: str, spool: Spool | None, done: Imported, on_part: Callable[[int, int], None]
+) -> None:
     stored = {(id, version) for id, version in store.rows("SELECT id, version FROM {definitions}")}
     ids = {id for id, _ in stored}
     recorder = Recorder(
@@ -66,7 +73,7 @@ def _import_actors(store: Store, path: str, spool: Spool | None, done: Imported)
     histories = History(spool) if spool is not None else None
     unknown = 0
     waiting: list[Incoming] = []
-    for incoming in _incoming(path, recorder, histories):
+    for incoming in _incoming(path, recorder, histories, lambda taken: on_part(taken, done.actors)):
         done.actors += 1
         done.events += len(incoming[1])
         unknown += (incoming[0].definition, incoming[0].version) not in stored
@@ -90,7 +97,9 @@ def _import_actors(store: Store, path: str, spool: Spool | None, done: Imported)
         histories.close()
 
 
-def _incoming(path: str, recorder: Recorder, histories: History | None) -> Iterator[Incoming]:
+def _incoming(
+    path: str, recorder: Recorder, histories: History | None, on_block: Callable[[int], None]
+) -> Iterator[Incoming]:
     """Every actor of a file as rows; nothing follows a record that cannot be read."""
     records = Records()
     complaints = Complaints(path)
@@ -103,6 +112,7 @@ def _incoming(path: str, recorder: Recorder, histories: History | None) -> Itera
         complaints.add(batch.unreadable)
         if not complaints.count:
             yield from _rows_of(path, block, batch, recorder, histories)
+        on_block(batch.taken)
     complaints.settle()
     if not count:
         raise no_actors(path)

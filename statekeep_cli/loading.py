@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Raw, ValidationError
 from msgspec.json import Decoder, Encoder
 
+from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.mapping import Mapping
 from statekeep_cli.core.splice import spliced
 from statekeep_cli.core.trace import Actor, Item, Symbols
@@ -19,6 +20,7 @@ from statekeep_cli.readers.checks import Checks
 from statekeep_cli.readers.reasons import UNDECODABLE, Refused, worded
 from statekeep_cli.readers.records import Batch, Plain, Unreadable, plain_item
 from statekeep_cli.stores.actors import Row
+from statekeep_cli.stores.runs import marker_items
 
 _pieces: Decoder[list[Raw]] = Decoder(list[Raw])
 _positions: Decoder[list[tuple[int, Raw]]] = Decoder(list[tuple[int, Raw]])
@@ -51,7 +53,7 @@ class Loader:
         return self._one_by_one(rows, ordinal)
 
     def _one_by_one(self, rows: Sequence[Row], ordinal: int) -> Batch:
-        whole = f"[[{'],['.join(map(_spelled, rows))}]]".encode() if rows else b"[]"
+        whole = f"[[{'],['.join(map(spelled, rows))}]]".encode() if rows else b"[]"
         try:
             traces = _general.decode(whole)
             built = self._built(rows, range(len(rows)), traces, ordinal, plain=False)
@@ -66,7 +68,7 @@ class Loader:
         places, unreadable = [], []
         for place, row in enumerate(rows):
             try:
-                trace = _general.decode(f"[[{_spelled(row)}]]".encode())
+                trace = _general.decode(f"[[{spelled(row)}]]".encode())
                 actor = self._built([row], range(1), trace, 0, plain=False).actors[0]
                 actors.append(self._checks.settled(actor))
                 self._checks.state(bytes(actor.state), "state")
@@ -120,15 +122,37 @@ def _traces(letter: Any) -> Any:
     return list[list[plain_item(letter)]]  # type: ignore[misc]
 
 
-def _spelled(row: Row) -> str:
+def spelled(row: Row) -> str:
     """The items of a row's trace with the markers of earlier runs in their places."""
     text = row.items or ""
     if not row.markers or row.markers == "[]":
         return text
     items = [bytes(item) for item in _pieces.decode(f"[{text}]")]
-    for shift, (position, marker) in enumerate(_positions.decode(row.markers)):
-        items.insert(min(position, len(items) - shift) + shift, bytes(marker))
+    shift = 0
+    for position, marker in _positions.decode(row.markers):
+        added = marker_items(bytes(marker))
+        at = min(position, len(items) - shift) + shift
+        items[at:at] = added
+        shift += len(added)
     return b",".join(items).decode()
+
+
+def recorded_events(row: Row, trace: Sequence[Any] | None) -> int:
+    """How many items of a row's trace are rows of its history, and no markers of earlier runs."""
+    events = len(trace) if trace else 0
+    if row.markers and row.markers != "[]":
+        events -= sum(len(marker_items(bytes(m))) for _, m in _positions.decode(row.markers))
+    return events
+
+
+def preimage(decision: Decision, row: Row) -> dict[str, str | None]:
+    """What a revert puts back of an actor where the decision about it does not say it."""
+    before: dict[str, str | None] = {}
+    if row.status != "active":
+        before = {"status": row.status, "reason": row.reason}
+    if decision.source is None or row.state != decision.source.state:
+        before["state"] = row.state
+    return before
 
 
 def whole_snapshot(row: Row) -> bytes:

@@ -25,7 +25,7 @@ from statekeep_cli.readers.definitions import read_definition
 from statekeep_cli.stores import guards, installing, schema
 from statekeep_cli.stores.definitions import store_definition, stored_definitions
 from statekeep_cli.stores.interface import Store
-from tests.databases import Database
+from tests.databases import Database, own_server
 from tests.support import ROOT
 
 EXAMPLE = ROOT / "examples" / "01-pull-request"
@@ -720,6 +720,40 @@ def test_no_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert cli.main(["db", "export", "-o", "x", "--db", str(tmp_path / "absent.db")]) == 9
     (tmp_path / "text.db").write_text("not a database, but a text of some length" * 100)
     assert cli.main(["db", "init", "--db", str(tmp_path / "text.db")]) == 9
+
+
+def test_a_wrong_password(capsys: pytest.CaptureFixture[str]) -> None:
+    with own_server() as server, psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute("CREATE ROLE kim LOGIN PASSWORD 'right'")
+        (rules,) = connection.execute("SHOW hba_file").fetchone() or ("",)
+        path = Path(rules)
+        path.write_text("local all kim scram-sha-256\n" + path.read_text())
+        connection.execute("SELECT pg_reload_conf()")
+        url = f"{server.url('postgres')}&user=kim&password=tops3cret".replace("user=postgres&", "")
+        for command in (["init"], ["import", V1], ["export", "-o", "x"]):
+            assert cli.main(["db", *command, "--db", url]) == 9
+            said = capsys.readouterr()
+            assert "password authentication failed" in said.err
+            assert "tops3cret" not in said.out + said.err
+
+
+def test_a_context_too_deep_to_be_looked_at(
+    run: Run, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, back = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    line = '{"id":"a","state":"open","context":' + "[" * 900 + "]" * 900 + "}\n"
+    given.write_text(line)
+    assert run("import", V1, "--actors", str(given)) == 0
+    assert run("export", "-o", str(back)) == 0
+    assert back.read_text() == line
+    given.write_text(line.replace("[" * 900, "[" * 5_000).replace("]" * 900, "]" * 5_000))
+    assert run("import", V1, "--actors", str(given)) == 1
+    assert "in.jsonl:1:" in capsys.readouterr().err
+
+
+def test_an_export_may_be_piped(run: Run, past: Past, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run("export", "-o", "-") == 0
+    assert [json.loads(line)["id"] for line in capfdbinary.readouterr().out.splitlines()] == ["a", "b", "c"]
 
 
 def test_a_file_that_may_not_be_written(

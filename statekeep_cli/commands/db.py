@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from statekeep_cli.commands.options import Config, Database
+from statekeep_cli.commands.options import Config, Database, Quiet
 
 if TYPE_CHECKING:
     from statekeep_cli.stores.interface import Store
@@ -107,6 +107,7 @@ def import_(
         str | None,
         typer.Option("--migration", metavar="FILE", help="Routing metadata of the last one in a side file."),
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Store definitions and an actor export, all of it or nothing.
 
@@ -116,7 +117,9 @@ def import_(
 
     from statekeep_cli.errors import UsageMistake
     from statekeep_cli.importing import import_all
+    from statekeep_cli.readers.actors import size_of
     from statekeep_cli.readers.definitions import read_definitions
+    from statekeep_cli.render.terminal import Progress
     from statekeep_cli.stores.connect import connect
     from statekeep_cli.stores.installing import require
 
@@ -129,7 +132,14 @@ def import_(
     with closing(connect(database)) as store:
         require(store)
         announce(store, "importing")
-        done = import_all(store, loaded, actors, history)
+        with Progress("importing", size_of(actors) if actors else None, "bytes", quiet=quiet) as progress:
+            done = import_all(
+                store,
+                loaded,
+                actors,
+                history,
+                on_part=lambda taken, count: progress.update(taken, f"{count:,} actors"),
+            )
     for name, outcome in done.definitions:
         print(f"{name}: {outcome}")
     if actors is not None:
@@ -144,6 +154,7 @@ def export(
         str, typer.Option("--output", "-o", metavar="FILE", help="JSON Lines, gzip by name; - is stdout.")
     ],
     database: Database = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write StateKeep's own actors as an export, by id: what was imported, and what became of it.
 
@@ -151,9 +162,10 @@ def export(
 
     Example: statekeep db export -o actors.jsonl.gz --db "$DATABASE_URL"
     """
-    from contextlib import closing
+    from contextlib import closing, nullcontext
 
     from statekeep_cli.render.atomic import replacing
+    from statekeep_cli.render.terminal import Progress
     from statekeep_cli.stores import exporting
     from statekeep_cli.stores.connect import connect
     from statekeep_cli.stores.installing import require
@@ -161,14 +173,12 @@ def export(
     counts = exporting.Exported()
     with closing(connect(database, read_only=True)) as store:
         require(store)
-        if output == "-":
+        total = exporting.count(store)
+        target = nullcontext(sys.stdout.buffer) if output == "-" else replacing(output)
+        with target as file, Progress("exporting", total, quiet=quiet) as progress:
             for lines in exporting.export(store, counts):
-                sys.stdout.buffer.write(lines)
-            sys.stdout.buffer.flush()
-        else:
-            with replacing(output) as file:
-                for lines in exporting.export(store, counts):
-                    file.write(lines)
+                file.write(lines)
+                progress.update(counts.actors)
     rescued = f", {counts.rescued:,} of them need rescue" if counts.rescued else ""
     print(f"{output}: {counts.actors:,} actors{rescued}", file=sys.stderr)
     if counts.left_out:

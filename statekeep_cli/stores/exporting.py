@@ -52,6 +52,12 @@ class Exported:
         self.left_out = 0
 
 
+def count(store: Store) -> int:
+    """How many actors there are."""
+    found = store.one("SELECT count(*) FROM {actors}")
+    return int(found[0]) if found else 0
+
+
 def export(store: Store, counts: Exported) -> Iterator[bytes]:
     """Every actor's record on a line of its own, by id; one view of the data throughout."""
     with store.transaction(read_only=True, snapshot=True):

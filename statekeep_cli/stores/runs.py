@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Raw
+from msgspec.json import Decoder
+
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.model import canonical
 from statekeep_cli.core.moving import marker
@@ -28,6 +31,7 @@ from statekeep_cli.stores.interface import Store
 BEAT_SECONDS = 2.0
 # A holder whose heartbeat stands still for so long is gone.
 STALE_SECONDS = 10.0
+_several: Decoder[list[Raw]] = Decoder(list[Raw])
 _LOCK_SPACE = 0x5374_6B70  # "Stkp": the first half of an advisory lock's key
 
 
@@ -242,6 +246,11 @@ def add_class_row(
         " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (run, class) DO NOTHING",
         (run, number, outcome, reason, rule, mark, decision),
     )
+
+
+def marker_items(text: bytes) -> list[bytes]:
+    """The trace items of a class' `marker` (JSON text): it holds one, or a list of them."""
+    return [bytes(item) for item in _several.decode(text)] if text.startswith(b"[") else [text]
 
 
 # --- the lease -------------------------------------------------------------------------------------------
