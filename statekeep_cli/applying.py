@@ -8,15 +8,13 @@ and gone on with: what has no decision in the run is still to do.
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,15 +27,16 @@ from statekeep_cli.core.trace import Symbols
 from statekeep_cli.errors import (
     ConnectionLost,
     DatabaseBusy,
-    DatabaseUnavailable,
     GatePassed,
     StateKeepError,
     StoppedPartWay,
 )
-from statekeep_cli.loading import Loader, preimage, recorded_events, stored_snapshot
+from statekeep_cli.interruptions import RECONNECTS, reconnected, stopping
+from statekeep_cli.loading import Loader, preimage, recorded_events
 from statekeep_cli.stores import runs
 from statekeep_cli.stores.actors import Actors, Bounds, Change, Kind, Moved, Row
 from statekeep_cli.stores.interface import Store
+from statekeep_cli.stores.recording import kept_snapshot
 from statekeep_cli.stores.runs import Lease, Run
 from statekeep_cli.stores.scope import Scope
 from statekeep_cli.surveying import Ranges
@@ -46,10 +45,11 @@ FIRST_BATCH, SMALLEST_BATCH, LARGEST_BATCH = 1_000, 50, 10_000
 # A batch that takes longer is made smaller, one that is quicker larger: nobody waits longer than this.
 LONG_SECONDS, SHORT_SECONDS = 1.0, 0.4
 TRIES = 8
-RECONNECTS = 6
 PASSES = 3
 LAG_LOOK_SECONDS = 1.0
 SAY_SECONDS = 10.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +119,15 @@ class Application:
     def go(self, first: Sequence[str] = (), limit: int | None = None) -> Done:
         """Work until nothing is left, or until halted. `first`: these actors before all others;
         `limit`: stop when so many have a decision."""
-        with _signals(self.stop):
-            self.lease.hold(self.run.run)
+        with stopping(self.stop):
+            # In this order: what a run is told before it is held is refused, and cannot be lost here.
             runs.set_status(self.store, self.run.run, "running")
+            self.lease.hold(self.run.run)
             if limit is not None:
                 self.undecided = self.run.run
                 self._sweep(_Ids(first, self.size))
-                self._sweep(_Limited(Ranges(self.size, self.run.run), self, limit))
+                # One at a time: how many of a range are skipped is known when it is done.
+                self._sweep(_Limited(Ranges(self.size, self.run.run), self, limit), jobs=1)
                 self.halt("canary")
             if not self.progress.halted:
                 self._sweep(Ranges(self.size, self.undecided))
@@ -133,7 +135,7 @@ class Application:
             while not self.progress.halted and self.progress.passes < PASSES:
                 before = self.progress.decided
                 skipped, self.progress.skipped = self.progress.skipped, 0
-                if not self.scope.actors(self.store).left(self.run.run):
+                if not self._left():
                     self.progress.skipped = skipped
                     self.progress.remaining = 0
                     break
@@ -142,14 +144,31 @@ class Application:
                 self.progress.remaining = self.progress.decided - before
                 if not self.progress.remaining:
                     break
+            else:
+                if self.progress.remaining and not self._left():
+                    self.progress.remaining = 0
         return self.progress
+
+    def _left(self) -> int:
+        return self.patiently(lambda: self.scope.actors(self.store).left(self.run.run))
+
+    def patiently(self, do: Callable[[], T]) -> T:
+        """Something over this thread's own connection, which may have been lost while workers went on."""
+        for _ in range(RECONNECTS):
+            try:
+                return do()
+            except DatabaseBusy:
+                time.sleep(0.1)
+            except ConnectionLost:
+                self._again()
+        return do()
 
     def halt(self, why: str) -> None:
         with self.lock:
             if not self.progress.halted:
                 self.progress.halted = why
 
-    def _sweep(self, ranges: Any) -> None:
+    def _sweep(self, ranges: Any, jobs: int | None = None) -> None:
         """All ranges, by `jobs` workers; this thread keeps the lease alive."""
         if self.progress.halted:
             return
@@ -174,7 +193,7 @@ class Application:
                 if worker is not None:
                     worker.close()
 
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(self.pace.jobs)]
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(jobs or self.pace.jobs)]
         for thread in threads:
             thread.start()
         beaten = time.monotonic()
@@ -197,8 +216,11 @@ class Application:
         except DatabaseBusy:
             pass  # the next one
         except ConnectionLost:
-            self.store = reconnected(self.store)
-            self.lease.again(self.store)
+            self._again()
+
+    def _again(self) -> None:
+        self.store = reconnected(self.store)
+        self.lease.again(self.store)
 
     # --- what workers share ---
 
@@ -294,7 +316,6 @@ class _Limited:
             if left <= 0:
                 return None
             self._ranges.size = min(self.size, left)
-            # One at a time: how many of a range are skipped is known when it is done.
             return self._ranges.take(actors)
 
 
@@ -425,25 +446,28 @@ class Worker:
         skips = {n for n in routed.counts if routed.decisions[n].outcome == "skip"}
         kinds: list[Kind] = []
         changes: list[Change] = []
-        known: dict[tuple[int, str, str | None, str], tuple[int, dict[str, str | None]]] = {}
+        known: dict[tuple[int, str, str | None, str], tuple[int, bool, str | None]] = {}
+        # One step per actor of everybody's: no call that can be spared.
         for place, actor, number in zip(batch.lines, batch.actors, routed.ids, strict=True):
             if number in skips:
                 continue
             row = rows[place]
-            key = (number, row.status, row.reason, row.state)
+            id, revision, _, _, status, reason, state, _, _, _, _, _, markers = row
+            key = (number, status, reason, state)
             entry = known.get(key)
             if entry is None:
                 decision = routed.decisions[number]
-                entry = known[key] = (len(kinds), preimage(decision, row))
-                kinds.append(self._kind(decision, row))
-            kind, before = entry
-            events = recorded_events(row, actor.history)
-            decision = routed.decisions[number]
-            if self.mover.is_uniform(actor, decision):
+                before = preimage(decision, row)
                 text = _encoded(before) if before else None
-                changes.append(Change(row.id, row.revision, kind, events, text))
+                entry = known[key] = (len(kinds), self.mover.is_plain(decision), text)
+                kinds.append(self._kind(decision, row))
+            kind, plain, text = entry
+            history = actor.history
+            events = recorded_events(row, history) if markers else len(history) if history else 0
+            if (plain and not actor.snapshot) or self.mover.is_uniform(actor, routed.decisions[number]):
+                changes.append(_change((id, revision, kind, events, text, None, None)))
             else:
-                changes.append(self._moved(row, actor, decision, kind, events, before))
+                changes.append(self._moved(row, actor, routed.decisions[number], kind, events))
         decided = Counter(
             {routed.decisions[n]: count for n, count in routed.counts.items() if n not in skips}
         )
@@ -468,52 +492,24 @@ class Worker:
         decision: Decision,
         kind: int,
         events: int,
-        before: dict[str, str | None],
     ) -> Change:
         """An actor of which more changes than its state and version."""
         after = self.mover.after(actor, decision)
-        before = dict(before)
-        snapshot = None
-        if after.context is not None:
+        before = preimage(decision, row)
+        context, snapshot = after.context, None
+        if context is not None:
             before["context"] = row.context
+            if self.actors.mapping.context_columns:
+                before["context"], context = self.actors.changed_columns(row.context, context)
         if after.snapshot is not None:
-            snapshot = stored_snapshot(after.snapshot)
+            snapshot = kept_snapshot(after.snapshot.encode(), "active")
             before["snapshot"] = row.snapshot
-        return Change(row.id, row.revision, kind, events, _encoded(before), after.context, snapshot)
+        return Change(row.id, row.revision, kind, events, _encoded(before), context, snapshot)
+
+
+# A named tuple without the steps of its constructor.
+_change: Callable[[tuple[Any, ...]], Change] = partial(tuple.__new__, Change)
 
 
 def _encoded(value: Any) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def reconnected(store: Store) -> Store:
-    """Another connection in place of a lost one; some patience for a server that restarts."""
-    for attempt in range(RECONNECTS):
-        time.sleep(min(5.0, 0.2 * 2**attempt))
-        with suppress(DatabaseUnavailable):
-            found = store.again()
-            store.close()
-            return found
-    return store.again()
-
-
-@contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM sets `stop`; the second has its usual effect."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stopping(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in before:
-        signal.signal(number, stopping)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -27,13 +27,20 @@ def app() -> Any:
 
     from statekeep_cli.commands.apply import apply
     from statekeep_cli.commands.check import check
+    from statekeep_cli.commands.control import cancel, pause, resume
     from statekeep_cli.commands.db import db
     from statekeep_cli.commands.diff import diff
     from statekeep_cli.commands.explain import explain
     from statekeep_cli.commands.infer import infer
+    from statekeep_cli.commands.log import log
     from statekeep_cli.commands.preview import preview
+    from statekeep_cli.commands.rescue import rescue
+    from statekeep_cli.commands.revert import revert
     from statekeep_cli.commands.schema import schema
+    from statekeep_cli.commands.snapshot import snapshot
+    from statekeep_cli.commands.status import status
     from statekeep_cli.commands.suggest import suggest
+    from statekeep_cli.commands.watch import watch
 
     def show_version(wanted: bool) -> None:
         if wanted:
@@ -56,9 +63,11 @@ def app() -> Any:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     typer_app.callback()(root)
-    for command in (check, diff, preview, apply, explain, suggest, infer, schema):
+    for command in (check, diff, preview, apply, explain, suggest, infer, schema,
+                    status, pause, resume, cancel, watch, revert, log, snapshot):  # fmt: skip
         typer_app.command()(command)
     typer_app.add_typer(db)
+    typer_app.add_typer(rescue)
     return typer_app
 
 

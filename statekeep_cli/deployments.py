@@ -6,16 +6,18 @@ has them in files, named on the command line.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from statekeep_cli.core.check_finding import listed
 from statekeep_cli.core.mapping import OWN, Mapping
 from statekeep_cli.core.migration import same_version
-from statekeep_cli.core.model import Definition, build
+from statekeep_cli.core.model import Definition, build, split_path
 from statekeep_cli.core.report import DefinitionRef
 from statekeep_cli.errors import StateKeepError, UsageMistake
-from statekeep_cli.readers.definitions import Loaded, read_definition
+from statekeep_cli.readers.definitions import Loaded, read_definition, read_stored
 from statekeep_cli.stores import definitions as stored
 from statekeep_cli.stores import installing
 from statekeep_cli.stores.definitions import machine_digest
@@ -60,6 +62,8 @@ def subject(
 ) -> Subject:
     """Reads the definitions of a command line, `[SOURCE…] TARGET`, and joins what is stored.
 
+    With own tables the target may be a stored definition, named `ID@VERSION`.
+
     Raises `DefinitionInvalid` and the like for files, `UsageMistake` where no source is known, and
     `StateKeepError` where a file and what is stored differ under one version.
     """
@@ -69,10 +73,13 @@ def subject(
     if mapping.own:
         installing.require(store)
     files = [read_definition(path) for path in paths[:-1]]
-    target_alone = read_definition(paths[-1], migration) if mapping.own else None
+    target_alone = _target(store, paths[-1], migration) if mapping.own else None
     there = _stored(store, target_alone, files) if target_alone is not None else []
     sources = [*(f.definition for f in files), *there]
-    target = read_definition(paths[-1], migration, sources)
+    if mapping.own:
+        target = _target(store, paths[-1], migration, sources)
+    else:
+        target = read_definition(paths[-1], migration, sources)
     if not sources:
         if mapping.own:
             label = target.definition.label
@@ -82,6 +89,7 @@ def subject(
             )
         raise UsageMistake("a source definition is needed; give the old file first, then the new one")
     definition = target.definition
+    _context_fits(mapping, definition)
     ids = tuple(sorted({definition.id, *(d.id for d in sources)}))
     found = scope(
         store,
@@ -101,6 +109,36 @@ def subject(
         DefinitionRef("target", definition.id, definition.version, definition.digest, target.path)
     )
     return Subject(found, tuple(sources), definition, (*files, target), tuple(references))
+
+
+def _context_fits(mapping: Mapping, target: Definition) -> None:
+    """Raises `StateKeepError` where a migration writes what none of the context's columns would keep."""
+    if not mapping.context_columns:
+        return
+    edits = target.migration.get("context") or {}
+    new = [*(edits.get("defaults") or {}), *(edits.get("rename") or {}).values()]
+    known = {key for key, _ in mapping.context_columns}
+    lost = [f"'{key}'" for key in dict.fromkeys(split_path(path)[0] for path in new) if key not in known]
+    if lost:
+        raise StateKeepError(
+            f"{target.label} gives contexts {listed(lost)}, and no column of {mapping.name} keeps it; map one"
+            " under actors.context"
+        )
+
+
+def _target(store: Store, path: str, migration: str | None, sources: Sequence[Definition] = ()) -> Loaded:
+    """The target in a file, or a stored one by its name, `ID@VERSION`."""
+    if "@" not in path or os.path.exists(path):
+        return read_definition(path, migration, sources)
+    labels = {}
+    for config in stored.stored_configs(store):
+        labels[build(config).label] = config
+    if path not in labels:
+        there = f"there are {listed(labels)}" if labels else "there is none"
+        raise StateKeepError(
+            f"{store.address} has no definition {path} stored; {there}, and statekeep db import adds others"
+        )
+    return read_stored(labels[path], path, migration, sources)
 
 
 def _stored(store: Store, target: Loaded, files: Sequence[Loaded]) -> list[Definition]:

@@ -6,27 +6,34 @@ the letters that the router reads; recorded states, markers, origins and snapsho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from msgspec import Raw, ValidationError
-from msgspec.json import Decoder, Encoder
+from msgspec.json import Decoder
+from msgspec.structs import replace
 
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.mapping import Mapping
-from statekeep_cli.core.splice import spliced
+from statekeep_cli.core.model import canonical
 from statekeep_cli.core.trace import Actor, Item, Symbols
 from statekeep_cli.readers.checks import Checks
 from statekeep_cli.readers.reasons import UNDECODABLE, Refused, worded
 from statekeep_cli.readers.records import Batch, Plain, Unreadable, plain_item
 from statekeep_cli.stores.actors import Row
+from statekeep_cli.stores.recording import whole_snapshot
 from statekeep_cli.stores.runs import marker_items
 
 _pieces: Decoder[list[Raw]] = Decoder(list[Raw])
 _positions: Decoder[list[tuple[int, Raw]]] = Decoder(list[tuple[int, Raw]])
 _general: Decoder[list[list[str | Item]]] = Decoder(list[list[str | Item]])
-_encode = Encoder().encode
+_decode = Decoder().decode
 _NOTHING = Raw()
+_MORE = tuple(itemgetter(Row._fields.index(name)) for name in ("snapshot", "origin", "markers"))
+# A recorded state that is a text, which is JSON.
+_QUOTED = re.compile(rb'"state":"(?:\{|\\")')
 
 
 class Loader:
@@ -36,19 +43,20 @@ class Loader:
         self._no_rows = "none" if mapping.history is None else mapping.history.no_rows
         self._plain = Plain(symbols, _traces)
         self._checks = Checks()
-        self._states: dict[str, Raw] = {}
+        self._states: dict[str, tuple[Raw, bytes]] = {}
 
-    def batch(self, rows: Sequence[Row], ordinal: int = 0) -> Batch:
+    def batch(self, rows: Sequence[Row], ordinal: int = 0, *, letters: bool = True) -> Batch:
         """The actors of these rows, in their order. A row whose trace is no trace is in `unreadable`, and
-        `Batch.lines` then says which rows the actors are from."""
+        `Batch.lines` then says which rows the actors are from. Without `letters` event types are text."""
         texts = [row.items or "" for row in rows]
-        simple = not any(row.snapshot or row.origin or (row.markers and row.markers != "[]") for row in rows)
-        if simple:
+        if letters and not any(any(map(part, rows)) for part in _MORE):
             whole = f"[[{'],['.join(texts)}]]".encode() if rows else b"[]"
             try:
                 traces: list[list[Any]] = self._plain.decoder().decode(whole)
-                return self._built(rows, range(len(rows)), traces, ordinal, plain=True)
-            except ValidationError:
+                built = self._built(rows, range(len(rows)), traces, ordinal, plain=True)
+                if self._checks.are_states(built.states):
+                    return built
+            except UNDECODABLE:
                 pass
         return self._one_by_one(rows, ordinal)
 
@@ -56,6 +64,8 @@ class Loader:
         whole = f"[[{'],['.join(map(spelled, rows))}]]".encode() if rows else b"[]"
         try:
             traces = _general.decode(whole)
+            if _QUOTED.search(whole):
+                traces = [list(map(_unquoted_item, trace)) for trace in traces]
             built = self._built(rows, range(len(rows)), traces, ordinal, plain=False)
             settled = self._checks.all_settled(built.actors)
             states = [bytes(actor.state) for actor in settled]
@@ -68,7 +78,7 @@ class Loader:
         places, unreadable = [], []
         for place, row in enumerate(rows):
             try:
-                trace = _general.decode(f"[[{spelled(row)}]]".encode())
+                trace = [list(map(_unquoted_item, _general.decode(f"[[{spelled(row)}]]".encode())[0]))]
                 actor = self._built([row], range(1), trace, 0, plain=False).actors[0]
                 actors.append(self._checks.settled(actor))
                 self._checks.state(bytes(actor.state), "state")
@@ -92,30 +102,55 @@ class Loader:
         known = self._states
         actors: list[Any] = []
         states = []
+        unknown_without = self._no_rows == "none"
         for row, trace in zip(rows, traces, strict=True):
-            state = known.get(row.state)
+            id, _, definition, version, status, _, text, context, snapshot, origin, has, items, _ = row
+            state = known.get(text)
             if state is None:
                 if len(known) > 1 << 16:
                     known.clear()
-                state = known[row.state] = Raw(row.state.encode())
-            none = row.has_history is not None and not row.has_history
-            none = none or (row.items is None and self._no_rows == "none")
+                raw = unquoted(text.encode())
+                state = known[text] = (Raw(raw), raw)
+            none = (items is None and unknown_without) or (has is not None and not has)
             actors.append(
                 Actor(
-                    row.id,
-                    state,
-                    row.definition,
-                    row.version,
-                    row.status,  # type: ignore[arg-type]
-                    Raw(row.context.encode()) if row.context else _NOTHING,
+                    id,
+                    state[0],
+                    definition,
+                    version,
+                    status,  # type: ignore[arg-type]
+                    Raw(context.encode()) if context else _NOTHING,
                     None if none else trace,
-                    Raw(row.origin.encode()) if row.origin else _NOTHING,
-                    Raw(whole_snapshot(row)) if row.snapshot else _NOTHING,
+                    Raw(origin.encode()) if origin else _NOTHING,
+                    _snapshot(row) if snapshot else _NOTHING,
                 )
             )
-            states.append(bytes(state))
+            states.append(state[1])
         ids: list[str | int] = [row.id for row in rows]
         return Batch(actors, ids, states, places, ordinal, plain, (), 1, 0)
+
+
+def unquoted(state: bytes) -> bytes:
+    """A state value whose text is JSON itself, as in a text column: that JSON; any other as it is."""
+    if not state.startswith((b'"{', b'"\\"')):
+        return state
+    text: str = _decode(state)
+    try:
+        value = _decode(text)
+    except UNDECODABLE:
+        return state
+    return text.encode() if isinstance(value, str | dict) else state
+
+
+def _unquoted_item(item: str | Item) -> str | Item:
+    if type(item) is str or not item.state:  # type: ignore[union-attr]
+        return item
+    return replace(item, state=Raw(unquoted(bytes(item.state))))  # type: ignore[type-var,union-attr]
+
+
+def _snapshot(row: Row) -> Raw:
+    assert row.snapshot is not None
+    return Raw(whole_snapshot(row.snapshot, row.state, row.context, row.status))
 
 
 def _traces(letter: Any) -> Any:
@@ -139,10 +174,11 @@ def spelled(row: Row) -> str:
 
 def recorded_events(row: Row, trace: Sequence[Any] | None) -> int:
     """How many items of a row's trace are rows of its history, and no markers of earlier runs."""
-    events = len(trace) if trace else 0
-    if row.markers and row.markers != "[]":
-        events -= sum(len(marker_items(bytes(m))) for _, m in _positions.decode(row.markers))
-    return events
+    if trace is None:
+        return 0
+    if not row.markers or row.markers == "[]":
+        return len(trace)
+    return len(trace) - sum(len(marker_items(bytes(m))) for _, m in _positions.decode(row.markers))
 
 
 def preimage(decision: Decision, row: Row) -> dict[str, str | None]:
@@ -150,24 +186,7 @@ def preimage(decision: Decision, row: Row) -> dict[str, str | None]:
     before: dict[str, str | None] = {}
     if row.status != "active":
         before = {"status": row.status, "reason": row.reason}
-    if decision.source is None or row.state != decision.source.state:
+    # As a stored class holds it, which sorts the regions of a state.
+    if decision.source is None or row.state != canonical(decision.source.value):
         before["state"] = row.state
     return before
-
-
-def whole_snapshot(row: Row) -> bytes:
-    """A persisted snapshot as XState wrote it; the row holds its value and context apart."""
-    assert row.snapshot is not None
-    return spliced(
-        row.snapshot.encode(),
-        {
-            "value": row.state.encode(),
-            "context": row.context.encode() if row.context else None,
-            "status": _encode("active" if row.status == "needs_rescue" else row.status),
-        },
-    )
-
-
-def stored_snapshot(snapshot: str) -> str:
-    """What of a persisted snapshot is kept beside a row's state, status and context."""
-    return spliced(snapshot.encode(), {"value": b"null", "context": b"null", "status": b"null"}).decode()

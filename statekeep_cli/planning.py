@@ -15,7 +15,7 @@ from statekeep_cli.core.plan import Plan, strand_key, strands_of
 from statekeep_cli.core.report import Report, Tally
 from statekeep_cli.deciding import Task
 from statekeep_cli.deployments import Subject
-from statekeep_cli.stores import runs
+from statekeep_cli.stores import overseeing, runs
 from statekeep_cli.stores.interface import Store
 from statekeep_cli.stores.runs import Run
 from statekeep_cli.surveying import survey
@@ -31,12 +31,15 @@ class Counted:
 
 
 def continued(store: Store, subject: Subject, kind: str) -> Run | None:
-    """The run that was stopped part-way and is about the same; None where a new one begins."""
+    """The run that was stopped part-way and is about the same; None where a new one begins.
+
+    Raises `StoppedPartWay` where it is paused: it goes on only after `statekeep resume`.
+    """
     assert subject.scope.population is not None
     found = runs.unfinished(store, subject.scope.population, kind)
     if found is None or dict(found.digests) != json.loads(json.dumps(subject.digests)):
         return None
-    return found
+    return overseeing.going_on(store, found)
 
 
 def earlier(store: Store, run: Run | None) -> dict[Decision, int]:

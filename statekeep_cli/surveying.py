@@ -10,13 +10,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from statekeep_cli.core.report import Tally, Unreadable
+from statekeep_cli.core.trace import Actor, Symbols
 from statekeep_cli.deciding import Decided, Part, Task, Worker
 from statekeep_cli.errors import DatabaseBusy, InputUnreadable, Problem, StateKeepError
 from statekeep_cli.loading import Loader
@@ -89,6 +91,22 @@ def survey(
             problems,
         )
     return Decided(tally, done, bad, tuple(first))
+
+
+def everyone(store: Store, scope: Scope, *, size: int = BATCH) -> Iterator[Sequence[Actor[Any, Any]]]:
+    """All actors of a scope by id, a few at a time, with their histories.
+
+    Each range is a statement of its own; traces have their types as text. Raises `InputUnreadable` where a row is no actor.
+    """
+    loader, ranges = Loader(scope.mapping, Symbols()), Ranges(size)
+    actors = scope.actors(store)
+    while (bounds := ranges.take(actors)) is not None:
+        rows = patiently(partial(actors.read, bounds))
+        batch = loader.batch(_distinct(rows, scope), letters=False)
+        if batch.unreadable:
+            problems = tuple(Problem(store.address, 0, 0, one.message) for one in batch.unreadable[:LISTED])
+            raise InputUnreadable(f"{store.address}: {problems[0].message}; mend it first", problems)
+        yield batch.actors
 
 
 def _distinct(rows: list[Row], scope: Scope) -> list[Row]:

@@ -320,7 +320,7 @@ def test_import_then_export_is_the_identity(
     given, back = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     given.write_bytes("\n".join(lines).encode())
     assert run("import", V1, "--actors", str(given)) == 0
-    assert run("export", "-o", str(back)) == 0
+    assert run("export", "-o", str(back), "--force") == 0
     assert by_id(back.read_bytes().decode().split("\n")[:-1]) == by_id(lines)
 
 
@@ -334,6 +334,31 @@ def test_examples_come_back_whole(run: Run, store: Store, tmp_path: Path, name: 
     assert by_id(gzip.decompress(back.read_bytes()).decode().splitlines()) == by_id(
         given.read_text().splitlines()
     )
+
+
+def test_what_text_columns_cannot_hold(run: Run, store: Store, tmp_path: Path) -> None:
+    given, back = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    nul, tab = "a\0b", "a\tb\\N"
+    events = [
+        nul,
+        tab,
+        {"type": nul, "at": tab},
+        {"type": tab, "at": nul},
+        {"type": tab, "at": tab, "state": nul},
+    ]
+    record = {
+        "id": tab,
+        "version": tab,
+        "state": {nul: tab},
+        "context": {nul: nul},
+        "history": events,
+        nul: tab,
+    }
+    given.write_text(json.dumps(record))
+    assert run("import", V1, "--actors", str(given)) == 0
+    assert run("export", "-o", str(back)) == 0
+    assert json.loads(back.read_text()) == record
+    assert store.one("SELECT count(*) FROM {events} WHERE type = %s", (tab,)) == (3,)
 
 
 def test_usual_records_have_no_shape(run: Run, store: Store, tmp_path: Path) -> None:
@@ -420,6 +445,7 @@ def test_actors_of_unknown_definitions_are_counted(
 def test_usage(run: Run, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("import") == 2
     assert run("import", V1, "--history", "h.csv") == 2
+    assert run("import", "-", "--actors", "-") == 2
     assert run("prune", "--older-than", "soon") == 2
     assert "write 90d" in capsys.readouterr().err
 
@@ -548,6 +574,66 @@ def test_what_a_record_left_out_comes_out_once_it_says_something(
         "state": "open",
         "context": {},
     }
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("build", "yaml"), ("session", "json")])
+@pytest.mark.parametrize("snapshots", [False, True])
+def test_an_applied_database_exports_what_apply_writes_for_an_export(
+    run: Run, database: Database, tmp_path: Path, name: str, suffix: str, snapshots: bool
+) -> None:
+    folder = ROOT / "examples" / "02-broken-deployment"
+    v1, v2, v3 = (str(folder / f"{name}-v{version}.{suffix}") for version in (1, 2, 3))
+    records = list(map(json.loads, (folder / f"{name}.jsonl").read_text().splitlines()))
+    if snapshots:
+        for record in records:
+            parts = {"value": record.pop("state"), "context": record.pop("context"), "historyValue": {}}
+            record["snapshot"] = {"status": "active", **parts, "children": {}}
+    first, second, third, back = (tmp_path / f"{n}.jsonl" for n in ("first", "second", "third", "back"))
+    first.write_text("\n".join(map(json.dumps, records)))
+
+    def apply(*arguments: object) -> None:
+        assert cli.main(["apply", *map(str, arguments), "--max-strand", "all", "--allow-hazards"]) == 0
+
+    def exported(run_number: int) -> list[Any]:
+        assert run("export", "-o", str(back), "--force") == 0
+        found = list(map(json.loads, back.read_text().splitlines()))
+        for record in found:
+            if "rescue" in record:
+                assert record["rescue"].pop("run") == str(run_number)
+        return found
+
+    def written_by_apply(path: Path) -> list[Any]:
+        return sorted(map(json.loads, path.read_text().splitlines()), key=lambda r: str(r["id"]))
+
+    assert run("init", "--fence", "--block-events") == 0
+    assert run("import", v1, "--actors", str(first)) == 0
+    apply(v1, v2, "--actors", first, "-o", second)
+    apply(v1, v2, "--db", database.url, "--yes")
+    assert exported(1) == written_by_apply(second)
+    apply(v1, v2, v3, "--actors", second, "-o", third)
+    apply(v1, v2, v3, "--db", database.url, "--yes")
+    assert exported(2) == written_by_apply(third)
+
+
+def test_teams_with_tables_of_their_own_are_told(
+    run: Run,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "statekeep.yaml").write_text(
+        "actors: {table: orders, id: id, state: state, version: version, revision: rev}\n"
+    )
+    assert run("export", "-o", "out.jsonl") == 1
+    assert "statekeep.yaml says that the actors are in orders" in capsys.readouterr().err
+    assert run("import", "--actors", ACTORS) == 1
+    assert run("import", V1) == 0
+    assert run("init", "--fence") == 0
+    said = capsys.readouterr().out
+    assert 'ON "orders"' in said
+    assert "which is yours" in said
 
 
 def test_decisions_are_append_only(past: Past) -> None:
@@ -787,10 +873,12 @@ def test_an_export_is_there_whole_or_not_at_all(
     back.write_text("as it was")
     back.chmod(0o640)
     past.store.execute("UPDATE {actors} SET shape = '7' WHERE id = 'c'")  # nobody but us writes it
-    assert run("export", "-o", str(back)) == 1
+    assert run("export", "-o", str(back)) == 2
+    assert "--force" in capsys.readouterr().err
+    assert run("export", "-o", str(back), "--force") == 1
     assert back.read_text() == "as it was"
     past.store.execute("UPDATE {actors} SET shape = NULL WHERE id = 'c'")
-    assert run("export", "-o", str(back)) == 0
+    assert run("export", "-o", str(back), "--force") == 0
     assert len(back.read_text().splitlines()) == 3
     assert stat.S_IMODE(back.stat().st_mode) == 0o640
     assert list(tmp_path.glob(".*")) == []

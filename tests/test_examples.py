@@ -5,6 +5,9 @@ that has what it prints (standard output, then standard error) and its exit code
 
     statekeep preview a.yaml b.yaml --actors actors.jsonl  # preview.txt, exit 3
 
+Commands on a database build on each other: those of an example that has any (`--db`) run in order, in a
+copy of all examples. Who ran them and when is not the same twice; it is expected as `<who>` and `<time>`.
+
 After a change that is meant, `python -m tests.test_examples --update` writes the files anew; look at the
 diff.
 """
@@ -15,8 +18,11 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +31,9 @@ import pytest
 from tests.support import ROOT
 
 EXAMPLES = ROOT / "examples"
-LINE = re.compile(r"(?P<command>statekeep .*?)\s+# (?P<file>[\w.-]+)(, exit (?P<exit>\d+))?")
+TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z| UTC|\+00(:00)?)?")
+WHO = re.compile(r"by \S+ on \S+, process \d+")
+LINE = re.compile(r"(?P<command>(statekeep|python) .*?)\s+# (?P<file>[\w.-]+)(, exit (?P<exit>\d+))?")
 
 
 @dataclass(frozen=True)
@@ -34,21 +42,27 @@ class Command:
     arguments: list[str]
     expected: Path
     exit_code: int
+    program: str = "statekeep"
 
-    def run(self) -> tuple[int, str]:
-        """The exit code and everything that was printed, as someone without a terminal sees it."""
+    def run(self, folder: Path | None = None) -> tuple[int, str]:
+        """The exit code and everything that was printed, as someone without a terminal sees it; in the
+        example's folder, or a copy of it."""
         environment = {
             k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LD_PRELOAD", "ASAN_OPTIONS")
         }
+        program = ["-m", "statekeep_cli.cli"] if self.program == "statekeep" else []
         done = subprocess.run(
-            [sys.executable, "-m", "statekeep_cli.cli", *self.arguments],
-            cwd=self.example,
+            [sys.executable, *program, *self.arguments],
+            cwd=folder or self.example,
             env={**environment, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
             capture_output=True,
             text=True,
             timeout=120,
         )
-        return done.returncode, done.stdout + done.stderr
+        output = done.stdout + done.stderr
+        if folder is not None:
+            output = WHO.sub("by <who>", TIME.sub("<time>", output))
+        return done.returncode, output
 
 
 def commands(example: Path) -> list[Command]:
@@ -58,10 +72,15 @@ def commands(example: Path) -> list[Command]:
             continue
         match = LINE.fullmatch(line)
         assert match, f"{example.name}/commands.txt: {line!r} is no command with its file"
-        arguments = shlex.split(match["command"])[1:]
+        program, *arguments = shlex.split(match["command"])
         expected = example / "expected" / match["file"]
-        found.append(Command(example, arguments, expected, int(match["exit"] or 0)))
+        found.append(Command(example, arguments, expected, int(match["exit"] or 0), program))
     return found
+
+
+def in_order(example: Path) -> bool:
+    """Do its commands build on each other?"""
+    return any("--db" in command.arguments for command in commands(example))
 
 
 def examples() -> list[Path]:
@@ -72,7 +91,25 @@ def every_command() -> list[Command]:
     return [command for example in examples() for command in commands(example)]
 
 
-@pytest.mark.parametrize("command", every_command(), ids=lambda c: f"{c.example.name}/{c.expected.name}")
+def separate_commands() -> list[Command]:
+    return [command for command in every_command() if not in_order(command.example)]
+
+
+def outcomes(example: Path, folder: Path) -> Iterator[tuple[Command, int, str]]:
+    """Each command of an example with its exit code and output, in a copy of the examples."""
+    copy = shutil.copytree(EXAMPLES, folder / "examples") / example.name
+    for command in commands(example):
+        yield command, *command.run(copy)
+
+
+@pytest.mark.parametrize("example", filter(in_order, examples()), ids=lambda p: p.name)
+def test_output_in_order(example: Path, tmp_path: Path) -> None:
+    for command, code, output in outcomes(example, tmp_path):
+        assert output == command.expected.read_text(), command.expected.name
+        assert code == command.exit_code, command.expected.name
+
+
+@pytest.mark.parametrize("command", separate_commands(), ids=lambda c: f"{c.example.name}/{c.expected.name}")
 def test_output(command: Command) -> None:
     code, output = command.run()
     assert output == command.expected.read_text()
@@ -135,8 +172,11 @@ def test_after_version_2() -> None:
 
 
 def update() -> None:
-    for command in every_command():
-        code, output = command.run()
+    found = [(command, *command.run()) for command in separate_commands()]
+    for example in filter(in_order, examples()):
+        with tempfile.TemporaryDirectory() as folder:
+            found += outcomes(example, Path(folder))
+    for command, code, output in found:
         command.expected.parent.mkdir(exist_ok=True)
         if not command.expected.exists() or command.expected.read_text() != output:
             print(f"{command.expected.relative_to(ROOT)}: written")

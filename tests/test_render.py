@@ -439,7 +439,10 @@ def test_lines_want_an_id_per_decision() -> None:
 
 # --- markdown --------------------------------------------------------------------------------------------
 
-OWN_HTML = re.compile(r"</details>|<details><summary>(Notices|[^<>]*(<code>[^<>]*</code>[^<>]*)*)</summary>")
+OWN_HTML = re.compile(
+    r"<!-- statekeep preview [0-9a-f]{16} -->|</details>"
+    r"|<details><summary>(Notices|[^<>]*(<code>[^<>]*</code>[^<>]*)*)</summary>"
+)
 
 
 def tokens(said: str) -> list[Token]:

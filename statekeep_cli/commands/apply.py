@@ -45,7 +45,9 @@ def apply(
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", metavar="FMT[=PATH]", help="text (default), json, jsonl or markdown; repeatable."
+            "--format",
+            metavar="FMT[=PATH]",
+            help="text (default), json, jsonl, markdown, html, github, gitlab, junit or sarif; repeatable.",
         ),
     ] = None,
     max_strand: Annotated[
@@ -56,7 +58,7 @@ def apply(
     ] = False,
     keep_going: KeepGoing = False,
     show_ids: Annotated[
-        bool, typer.Option("--show-ids", help="Name actors in formats made to be shared (markdown).")
+        bool, typer.Option("--show-ids", help="Name actors in formats made to be shared.")
     ] = False,
     jobs: Annotated[
         int | None,
@@ -152,6 +154,7 @@ def apply_export(
     """An export in, a migrated export out."""
     from dataclasses import replace
 
+    from statekeep_cli.commands.locating import located
     from statekeep_cli.commands.preview import next_command
     from statekeep_cli.deciding import Task, decide_all
     from statekeep_cli.readers.actors import size_of
@@ -197,7 +200,12 @@ def apply_export(
             following = command_line("suggest", definitions, destination, None, migration)
         else:
             following = ""
-        outputs.write_report(report, following)
+        outputs.write_report(
+            report,
+            following,
+            locate=lambda: located(report, task.sources, task.target, (*known.sources, known.target)),
+            levels=gate.levels(report),
+        )
         if refusals:
             raise Findings(f"{'; '.join(refusals)}; {destination} was not written")
         with Progress("writing", size_of(path), "bytes", quiet=quiet) as progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from statekeep_cli.errors import (
     InputUnreadable,
     PlanStale,
     Problem,
+    RunLocked,
+    StateKeepError,
     StoppedPartWay,
     UsageMistake,
 )
@@ -261,17 +263,19 @@ def _write(
         try:
             done = application.go(first, limit)
         except BaseException as error:
-            store = application.store
-            runs.set_status(store, run.run, "stopped")
+            if not isinstance(error, RunLocked):  # then it is another process' run now
+                with suppress(StateKeepError):  # a run that says `running` is gone on with as well
+                    runs.set_status(application.store, run.run, "stopped")
             if isinstance(error, GatePassed):
                 raise GatePassed(f"run {run.run} was stopped: {error.message}; run again to go on") from None
             raise
-    store = application.store
     status = {"": "done", "cancelled": "cancelled", "paused": "paused"}.get(done.halted, "stopped")
     if done.remaining and not done.halted:
         status = "stopped"
-    runs.set_status(store, run.run, status, skipped=done.skipped)
-    _finish(store, run.run, about, done, wishes, outputs)
+    application.patiently(
+        lambda: runs.set_status(application.store, run.run, status, skipped=done.skipped)
+    )
+    _finish(application.store, run.run, about, done, wishes, outputs)
 
 
 def _total(counted: Any, store: Store, about: Subject) -> int:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from statekeep_cli.commands.accepting import Accepting, Baseline, WriteBaseline
 from statekeep_cli.commands.options import Config, Database, Migration
 from statekeep_cli.errors import Findings, InputUnreadable, Problem, UsageMistake
 
 if TYPE_CHECKING:
     from statekeep_cli.readers.config import Config as Configuration
     from statekeep_cli.readers.definitions import Reading
+    from statekeep_cli.render.results import Result
     from statekeep_cli.stores.interface import Store
+
+FORMATS = ("text", "json", "github", "gitlab", "junit", "sarif")
 
 
 def check(
@@ -29,9 +33,16 @@ def check(
     db: Database = None,
     config: Config = None,
     migration: Migration = None,
-    format: Annotated[
-        Literal["text", "json"], typer.Option("--format", help="How findings are written.")
-    ] = "text",
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="FMT[=PATH]",
+            help="text (default), json, github, gitlab, junit or sarif; repeatable.",
+        ),
+    ] = None,
+    baseline: Baseline = None,
+    write_baseline: WriteBaseline = None,
 ) -> None:
     """Check definitions: schema and meaning, all findings at once, each with its place and a hint.
 
@@ -43,8 +54,11 @@ def check(
 
     Example: statekeep check v1.yaml v2.yaml
     """
+    from statekeep_cli.commands.output import Pages
     from statekeep_cli.readers.definitions import examine_all
 
+    outputs = Pages.parse(formats, FORMATS)
+    accepting = Accepting.read(baseline, write_baseline)
     if not definitions and db is None and config is None:
         raise UsageMistake("nothing to check; give definition files, or --db URL")
     if migration is not None and not definitions:
@@ -62,14 +76,8 @@ def check(
             problems += _database(store, configuration, readings)
         finally:
             store.close()
-    if format == "json":
-        print(json.dumps(_as_json(readings, problems, about), indent=2, ensure_ascii=False))
-    else:
-        from statekeep_cli.render.problems import problems_summary, render_problems
-        from statekeep_cli.render.terminal import wants_color, width_of
-
-        sys.stdout.write(render_problems(problems, width_of(sys.stdout), wants_color(sys.stdout)))
-        print(problems_summary(problems, len(readings), bool(about)))
+    problems = _accepted(problems, readings, accepting)
+    outputs.write(_pages(readings, problems, about))
     if any(r.unreadable for r in readings):
         raise InputUnreadable
     if any(p.severity == "error" for p in problems):
@@ -103,6 +111,84 @@ def _database(
         else:
             problems.append(Problem(store.address, 0, 0, f.message, f.code, f.severity, f.hint, sql=f.sql))
     return problems
+
+
+def _accepted(
+    problems: Sequence[Problem], readings: Sequence[Reading], accepting: Accepting
+) -> list[Problem]:
+    """The problems without those that the baseline accepts, which are listed on standard error.
+
+    An error of a definition is not accepted: no other command could read it.
+    """
+    if not accepting.given and accepting.write is None:
+        return list(problems)
+    from statekeep_cli.core.baseline import check_entry, unused
+    from statekeep_cli.render.terminal import inert
+
+    files = {p.path for r in readings for p in r.problems}
+    names = {r.path: r.loaded.definition.id for r in readings if r.loaded}
+    found = {
+        p: check_entry(names.get(p.path, p.path if p.path in files else "database"), p.code, p.message)
+        for p in problems
+        if p.path not in files or p.severity == "warning"
+    }
+    entries = list(accepting.entries)
+    if accepting.write is not None:
+        entries = accepting.written(found.values(), ("strand", "hazard"))
+    known = {e.fingerprint: e for e in entries}
+    accepted = {p: known[e.fingerprint] for p, e in found.items() if e.fingerprint in known}
+    lines = [
+        f"accepted by the baseline: {p.place}: {e.sentence}" + (f": {e.why}" if e.why else "")
+        for p, e in accepted.items()
+    ]
+    lines += unused(entries, (e.fingerprint for e in found.values()), ("check",))
+    for line in lines:
+        print(inert(line), file=sys.stderr)
+    return [p for p in problems if p not in accepted]
+
+
+def _pages(
+    readings: Sequence[Reading], problems: Sequence[Problem], database: Mapping[str, str]
+) -> dict[str, Callable[[int, bool], str]]:
+    """What each format writes, to be drawn where it is asked for."""
+
+    def text(width: int, color: bool) -> str:
+        from statekeep_cli.render.problems import problems_summary, render_problems
+
+        summary = problems_summary(problems, len(readings), bool(database))
+        return f"{render_problems(problems, width, color)}{summary}\n"
+
+    def as_json(width: int, color: bool) -> str:
+        return json.dumps(_as_json(readings, problems, database), indent=2, ensure_ascii=False) + "\n"
+
+    def results() -> list[Result]:
+        from statekeep_cli.commands.locating import from_root
+        from statekeep_cli.render.results import of_problems
+
+        return of_problems([replace(p, path=from_root(p.path)) for p in problems])
+
+    def github(width: int, color: bool) -> str:
+        from statekeep_cli.render.github import github
+
+        return github(results())
+
+    def gitlab(width: int, color: bool) -> str:
+        from statekeep_cli.render.gitlab import gitlab
+
+        return gitlab(results())
+
+    def junit(width: int, color: bool) -> str:
+        from statekeep_cli.commands.locating import from_root
+        from statekeep_cli.render.junit import of_problems
+
+        return of_problems(results(), [from_root(r.path) for r in readings])
+
+    def sarif(width: int, color: bool) -> str:
+        from statekeep_cli.render.sarif import of_problems
+
+        return of_problems(results())
+
+    return dict(zip(FORMATS, (text, as_json, github, gitlab, junit, sarif), strict=True))
 
 
 def _as_json(

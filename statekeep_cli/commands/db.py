@@ -21,6 +21,19 @@ db = typer.Typer(
 )
 
 
+def _own_only(command: str) -> None:
+    """Refuses where the configuration says that the actors are in the team's own tables."""
+    from statekeep_cli.errors import StateKeepError
+    from statekeep_cli.readers.config import read_config
+
+    config = read_config()
+    if config.mapping is not None:
+        raise StateKeepError(
+            f"{config.path} says that the actors are in {config.mapping.name}, and {command} is about"
+            " StateKeep's own tables only; run it where no such file is"
+        )
+
+
 def announce(store: Store, what: str) -> None:
     """Says where something is about to be written, before it is."""
     print(f"{store.address}: {what}", file=sys.stderr)
@@ -127,6 +140,10 @@ def import_(
         raise UsageMistake("nothing to import; give definitions, --actors FILE or both")
     if history is not None and actors is None:
         raise UsageMistake("--history is about the actors of an export; give --actors FILE")
+    if [*(definitions or ()), actors, history, migration].count("-") > 1:
+        raise UsageMistake("standard input (-) is given twice; give at most one file as -")
+    if actors is not None:
+        _own_only("db import --actors")
     known = read_definitions(definitions[:-1], definitions[-1], migration) if definitions else None
     loaded = (*known.sources, known.target) if known else ()
     with closing(connect(database)) as store:
@@ -154,22 +171,29 @@ def export(
         str, typer.Option("--output", "-o", metavar="FILE", help="JSON Lines, gzip by name; - is stdout.")
     ],
     database: Database = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it is there.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write StateKeep's own actors as an export, by id: what was imported, and what became of it.
+    """Write StateKeep's own actors as an export.
 
-    One consistent view of the database. The file is there whole or not at all.
+    What was imported, and what became of it since: by id, in one consistent view of the database. The
+    file is there whole or not at all.
 
     Example: statekeep db export -o actors.jsonl.gz --db "$DATABASE_URL"
     """
+    import os
     from contextlib import closing, nullcontext
 
+    from statekeep_cli.errors import UsageMistake
     from statekeep_cli.render.atomic import replacing
     from statekeep_cli.render.terminal import Progress
     from statekeep_cli.stores import exporting
     from statekeep_cli.stores.connect import connect
     from statekeep_cli.stores.installing import require
 
+    if output != "-" and os.path.exists(output) and not force:
+        raise UsageMistake(f"-o {output} is there already; give --force to overwrite it, or another file")
+    _own_only("db export")
     counts = exporting.Exported()
     with closing(connect(database, read_only=True)) as store:
         require(store)
@@ -200,10 +224,10 @@ def prune(
     database: Database = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete old decisions that nothing needs any more; what the runs were, stays.
+    """Delete old decisions that nothing needs any more.
 
     Kept are decisions that are part of an actor's history, the latest one about an actor that still needs
-    rescue, and everything of unfinished runs.
+    rescue, everything of unfinished runs, and what the runs themselves were.
 
     Example: statekeep db prune --older-than 90d --db "$DATABASE_URL"
     """

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from statekeep_cli.commands.git_base import GitBase, with_base
 from statekeep_cli.commands.options import (
     Definitions,
     Formats,
@@ -25,6 +26,7 @@ def diff(
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 4 when anything changes for anyone.")
     ] = False,
+    git_base: GitBase = None,
     quiet: Quiet = False,
 ) -> None:
     """Say what changed between definitions, and per source state: safe, stranded, or depends on history.
@@ -42,6 +44,7 @@ def diff(
     from statekeep_cli.render.terminal import Progress
 
     pages = Pages.parse(formats)
+    definitions = with_base(definitions, git_base, migration)
     known = read_definitions(*split(definitions), migration)
     deployment = Deployment([s.definition for s in known.sources], known.target.definition)
     with Progress("following histories", unit="kinds", quiet=quiet) as progress:

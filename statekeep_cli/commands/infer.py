@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from statekeep_cli.commands.options import History, Quiet
+from statekeep_cli.commands.options import Config, Database, History, Quiet, Where
 from statekeep_cli.errors import StateKeepError, UsageMistake
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 def infer(
     history: History = None,
+    db: Database = None,
+    config: Config = None,
+    where: Where = "",
     actors: Annotated[
         str | None,
         typer.Option(
@@ -68,26 +71,34 @@ def infer(
     from statekeep_cli.core.infer_trees import NotInferable
     from statekeep_cli.readers.stream import name_of
     from statekeep_cli.render import infer as render
+    from statekeep_cli.stores.connect import database_url
 
-    if history is None and actors is None:
-        raise UsageMistake("there is nothing to infer from; give --history FILE, or --actors FILE")
+    files = [option for option, given in (("--history", history), ("--actors", actors)) if given is not None]
+    if db is not None and files:
+        raise UsageMistake(f"--db and {files[0]} exclude each other: infer from a database, or from files")
+    url = database_url(db) if not files else None
+    if not files and url is None:
+        raise UsageMistake("there is nothing to infer from; give --history FILE, --actors FILE or --db URL")
     if history == actors == "-":
         raise UsageMistake("standard input (-) is given twice; give at most one file as -")
     share = _share(min_share)
     first = _state(initial)
     _free(output, force)
     source = history if actors is None else actors
-    assert source is not None
     seen = Observations()
     try:
-        own = _observe(seen, history, actors, quiet)
+        if source is None:
+            own, source = _observe_database(seen, url, config, where, quiet)
+            name = source
+        else:
+            own = _observe(seen, history, actors, quiet)
+            name = os.path.basename(source) if source != "-" else "<stdin>"
         named = machine_id or own or _id(source)
         found = inferred(seen, named, initial=first, min_count=min_count, min_share=share)
     except NotInferable as error:
-        raise StateKeepError(f"{name_of(source)}: {error}") from None
+        raise StateKeepError(f"{name_of(source or 'the database')}: {error}") from None
     given = [f"--min-count {min_count}"] * (min_count > 1) + [f"--min-share {min_share}"] * (share > 0)
     thresholds = " and ".join(given)
-    name = os.path.basename(source) if source != "-" else "<stdin>"
     page = render.yaml(found, name, thresholds)
     if output == "-":
         sys.stdout.write(page)
@@ -123,6 +134,35 @@ def _observe(seen: Observations, history: str | None, actors: str | None, quiet:
         return one.name
 
 
+def _observe_database(
+    seen: Observations, url: str | None, config: str | None, where: str, quiet: bool
+) -> tuple[str | None, str]:
+    """The same from a database's actors; also returns the name of their table."""
+    from contextlib import closing
+    from dataclasses import replace
+
+    from statekeep_cli.core.mapping import OWN
+    from statekeep_cli.readers.config import read_config
+    from statekeep_cli.render.terminal import Progress
+    from statekeep_cli.stores.connect import connect
+    from statekeep_cli.stores.scope import scope
+    from statekeep_cli.surveying import everyone
+
+    mapping = read_config(config).mapping or OWN
+    with closing(connect(url, read_only=True)) as store:
+        found = replace(scope(store, mapping, where=where), everyone=True)
+        one = _OneDefinition(f"{store.address}, {mapping.name},")
+        with Progress("reading", found.actors(store).count(), "actors", quiet=quiet) as progress:
+            done = 0
+            for actors in everyone(store, found):
+                for actor in actors:
+                    one(actor.definition)
+                    seen.add_actor(actor)
+                done += len(actors)
+                progress.update(done)
+        return one.name, mapping.name
+
+
 class _OneDefinition:
     """Refuses an export of several machines, whose steps would be mixed up."""
 
@@ -136,7 +176,7 @@ class _OneDefinition:
         if self.name is not None:
             raise StateKeepError(
                 f"{self.path} has actors of several definitions ('{self.name}', '{name}'); "
-                "export those of one, and infer each by itself"
+                "take those of one (--where), and infer each by itself"
             )
         self.name = name
 

@@ -33,6 +33,10 @@ Formats = Annotated[
     list[str] | None,
     typer.Option("--format", metavar="FMT[=PATH]", help="text (default), json or markdown; repeatable."),
 ]
+TextFormats = Annotated[
+    list[str] | None,
+    typer.Option("--format", metavar="FMT[=PATH]", help="text (default) or json; repeatable."),
+]
 Database = Annotated[
     str | None,
     typer.Option(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 from statekeep_cli.core.report import Report
-from statekeep_cli.errors import StateKeepError, UsageMistake
+from statekeep_cli.errors import Problem, StateKeepError, UsageMistake
+
+if TYPE_CHECKING:
+    from statekeep_cli.core.causes import FindingKey
+    from statekeep_cli.render import View
+    from statekeep_cli.render.html import Pictures
 
 PAGES = ("text", "json", "markdown")
 STDOUT = ("", "-")
@@ -47,8 +53,8 @@ class Pages:
     wanted: list[tuple[str, str]]
 
     @classmethod
-    def parse(cls, formats: Sequence[str] | None) -> Self:
-        return cls(destinations(formats, PAGES))
+    def parse(cls, formats: Sequence[str] | None, known: Sequence[str] = PAGES) -> Self:
+        return cls(destinations(formats, known))
 
     def write(self, pages: Mapping[str, Callable[[int, bool], str]]) -> None:
         """Draw what was asked for; each page is told its width in columns and whether it may use colour."""
@@ -113,16 +119,61 @@ class Outputs:
             if name == "jsonl":
                 stream.write(lines)
 
-    def write_report(self, report: Report, next_command: str) -> None:
-        """The finished report, in every format that is not written line by line."""
-        from statekeep_cli.render import FORMATS, View
+    @property
+    def full(self) -> str:
+        """The file that has the whole report, for formats that shorten it."""
+        paths = {name: path for name, path in reversed(self.wanted) if path not in STDOUT}
+        return next((paths[name] for name in ("html", "json") if name in paths), "")
+
+    def write_report(
+        self,
+        report: Report,
+        next_command: str,
+        pictures: Callable[[], Pictures] | None = None,
+        *,
+        locate: Callable[[], Mapping[FindingKey, Problem]] = dict,
+        levels: Mapping[str, Literal["error", "warning"]] | None = None,
+    ) -> None:
+        """The finished report, in every format that is not written line by line.
+
+        `pictures` is asked for what only html draws, `locate` for the places of findings where a format shows
+        them; `levels` is what the gate says. With `github`, the page for people also goes to the step's
+        summary, where there is one.
+        """
+        from statekeep_cli.render import FORMATS, LOCATED, View
         from statekeep_cli.render.terminal import wants_color, width_of
 
+        locations = locate() if any(name in LOCATED for name, _ in self.wanted) else {}
         for name, stream in self._streams:
             if name not in FORMATS:
                 continue
             terminal = stream is sys.stdout.buffer
             width = width_of(sys.stdout if terminal else None)
-            view = View(width, terminal and wants_color(sys.stdout), next_command, self.show_ids)
+            drawn = pictures() if pictures is not None and name == "html" else None
+            color = terminal and wants_color(sys.stdout)
+            view = View(width, color, next_command, self.show_ids, drawn, locations, levels or {}, self.full)
             stream.write(FORMATS[name](report, view).encode("utf-8", "backslashreplace"))
             stream.flush()
+            if name == "github":
+                _summarize(report, view)
+
+
+def _summarize(report: Report, view: View) -> None:
+    """Append the report to the summary of a GitHub Actions step, within what GitHub takes."""
+    from statekeep_cli.render.github import SUMMARY
+    from statekeep_cli.render.markdown import markdown
+
+    path = os.environ.get("GITHUB_STEP_SUMMARY", "")
+    if not path:
+        return
+    try:
+        with open(path, "ab") as file:
+            room = SUMMARY - file.tell()  # earlier commands of the step may have written there
+            page = markdown(report, view.show_ids, view.full, limit=room, size=lambda s: len(s.encode()))
+            if len(page.encode()) <= room:
+                file.write(page.encode() + b"\n")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StateKeepError(
+            f"GITHUB_STEP_SUMMARY names {path}, which cannot be written ({reason})"
+        ) from None

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from statekeep_cli.commands.accepting import Baseline, WriteBaseline
+from statekeep_cli.commands.git_base import GitBase, with_base
 from statekeep_cli.commands.options import (
     Config,
     Database,
@@ -39,7 +41,9 @@ def preview(
     formats: Annotated[
         list[str] | None,
         typer.Option(
-            "--format", metavar="FMT[=PATH]", help="text (default), json, jsonl or markdown; repeatable."
+            "--format",
+            metavar="FMT[=PATH]",
+            help="text (default), json, jsonl, markdown, html, github, gitlab, junit or sarif; repeatable.",
         ),
     ] = None,
     max_strand: Annotated[
@@ -53,7 +57,7 @@ def preview(
     ] = False,
     keep_going: KeepGoing = False,
     show_ids: Annotated[
-        bool, typer.Option("--show-ids", help="Name actors in formats made to be shared (markdown).")
+        bool, typer.Option("--show-ids", help="Name actors in formats made to be shared.")
     ] = False,
     jobs: Annotated[
         int, typer.Option("--jobs", metavar="N", min=1, help="Processes to use, or connections.")
@@ -69,6 +73,9 @@ def preview(
     out: Annotated[
         str | None, typer.Option("--out", "-o", metavar="PLAN", help="With --db: a plan for apply.")
     ] = None,
+    git_base: GitBase = None,
+    baseline: Baseline = None,
+    write_baseline: WriteBaseline = None,
     quiet: Quiet = False,
 ) -> None:
     """Decide every actor of an export or a database by its history; changes nothing.
@@ -78,18 +85,23 @@ def preview(
 
     Example: statekeep preview v1.yaml v2.yaml --actors actors.jsonl
     """
+    definitions = with_base(definitions, git_base, migration)
     if actors is None:
         from statekeep_cli.commands.preview_database import preview_database
 
         preview_database(
             definitions, db, config, history, migration, formats, max_strand, allow_hazards,
             detailed_exitcode, keep_going, show_ids, jobs, where, sample, consistent, out, quiet,
+            baseline, write_baseline,
         )  # fmt: skip
         return
     for option, given in (("--db", db), ("--where", where), ("--sample", sample), ("--out", out)):
         if given:
             raise UsageMistake(f"--actors and {option} exclude each other; give one of them")
+    from statekeep_cli.commands.accepting import Accepting
+    from statekeep_cli.commands.locating import located
     from statekeep_cli.commands.output import Outputs
+    from statekeep_cli.commands.picturing import finder, pictures
     from statekeep_cli.core.gate import Gate
     from statekeep_cli.deciding import Task, decide_all
     from statekeep_cli.readers.actors import size_of
@@ -102,6 +114,7 @@ def preview(
     except ValueError as error:
         raise UsageMistake(f"--max-strand: {error}") from None
     outputs = Outputs.parse(formats, show_ids)
+    accepting = Accepting.read(baseline, write_baseline)
     known = read_definitions(*split(definitions), migration)
     with spooled(history) as histories, outputs:
         task = Task(
@@ -122,8 +135,17 @@ def preview(
         report = decided.tally.report(
             references(known), decided.unreadable, decided.first_unreadable, decided.notes
         )
-        outputs.write_report(report, next_command(report, definitions, actors, history, migration))
-    refusals = gate.refusals(report)
+        report, beyond = accepting.of(report)
+        outputs.write_report(
+            report,
+            next_command(report, definitions, actors, history, migration),
+            lambda: pictures(
+                task.sources, task.target, report, gate, finder(actors, histories) if show_ids else None
+            ),
+            locate=lambda: located(report, task.sources, task.target, (*known.sources, known.target)),
+            levels=gate.levels(beyond),
+        )
+    refusals = gate.refusals(beyond)
     if refusals:
         raise Findings("; ".join(refusals))
     if detailed_exitcode and report.would_migrate:

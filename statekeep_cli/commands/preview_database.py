@@ -32,9 +32,14 @@ def preview_database(
     consistent: bool,
     out: str | None,
     quiet: bool,
+    baseline: str | None = None,
+    write_baseline: str | None = None,
 ) -> None:
     """See `preview`."""
+    from statekeep_cli.commands.accepting import Accepting
+    from statekeep_cli.commands.locating import located
     from statekeep_cli.commands.output import Outputs
+    from statekeep_cli.commands.picturing import pictures
     from statekeep_cli.core.gate import Gate
     from statekeep_cli.core.plan import Plan
     from statekeep_cli.deciding import Task
@@ -56,6 +61,7 @@ def preview_database(
     except ValueError as error:
         raise UsageMistake(f"--max-strand: {error}") from None
     outputs = Outputs.parse(formats, show_ids)
+    accepting = Accepting.read(baseline, write_baseline)
     mapping = read_config(config).mapping
     with closing(connect(db, read_only=True)) as store, outputs:
         about = subject(store, mapping, definitions, migration=migration, where=where)
@@ -73,12 +79,19 @@ def preview_database(
                 write=outputs.write_lines,
             )
         report = decided.tally.report(about.references, decided.unreadable, decided.first_unreadable)
+        report, beyond = accepting.of(report)
         if out is not None:
             plan = Plan.of(report, about.digests, tuple(definitions), migration, where)
             with replacing(out) as file:
                 file.write((json.dumps(plan.as_json(), indent=2, ensure_ascii=False) + "\n").encode())
-        outputs.write_report(report, _next(report, definitions, db, config, migration, out))
-    refusals = gate.refusals(report)
+        outputs.write_report(
+            report,
+            _next(report, definitions, db, config, migration, out),
+            lambda: pictures(about.sources, about.target, report, gate),
+            locate=lambda: located(report, about.sources, about.target, about.files),
+            levels=gate.levels(beyond),
+        )
+    refusals = gate.refusals(beyond)
     if refusals:
         raise Findings("; ".join(refusals))
     if detailed_exitcode and report.would_migrate:

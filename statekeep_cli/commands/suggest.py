@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from statekeep_cli.commands.git_base import GitBase, with_base
 from statekeep_cli.commands.options import (
     Actors,
     Definitions,
@@ -38,6 +39,7 @@ def suggest(
     migration: Migration = None,
     formats: Formats = None,
     keep_going: KeepGoing = False,
+    git_base: GitBase = None,
     quiet: Quiet = False,
 ) -> None:
     """Propose routing metadata for those who strand, without touching anyone else.
@@ -58,6 +60,7 @@ def suggest(
     from statekeep_cli.render.suggest_words import Frame, unreadable
 
     pages = Pages.parse(formats)
+    definitions = with_base(definitions, git_base, migration)
     known = read_definitions(*split(definitions), migration)
     deployment = Deployment([s.definition for s in known.sources], known.target.definition)
     symbols, complaints = Symbols(), Complaints(actors, keep_going)

@@ -402,7 +402,7 @@ class Anchors:
             return held if facts[0] or (held and automaton.grows) else None
         return combine(term.kind, [self._truth(t, facts) for t in term.terms])
 
-    def evaluate(self, predicate: Predicate, facts: Facts | None, context: bool) -> Truth:
+    def evaluate(self, predicate: Predicate, facts: Facts | None, context: Truth) -> Truth:
         """A predicate, three-valued: `context` is the outcome of its schema."""
         values: list[Truth] = [context]
         for kind, names in (("all", predicate.all), ("any", predicate.any), ("none", predicate.none)):

@@ -37,6 +37,7 @@ from statekeep_cli.core.semantics import HistoryValue, State
 SKIPPED = ("done", "stopped", "error", "archived")
 ROUTED = ("active", "needs_rescue")
 AMBIGUOUS: Literal["ambiguous"] = "ambiguous"
+REDACTED: Literal["redacted"] = "redacted"  # it turns on a part of the context that was removed
 
 
 class FollowMore(Exception):
@@ -52,7 +53,8 @@ class FollowMore(Exception):
 class Case:
     """What an actor brings besides its trace; with the ends of its trace, its class.
 
-    `schemas` are the outcomes of the deployment's context schemas, in order; `context_error` says
+    `schemas` are the outcomes of the deployment's context schemas, in order (None: the context was redacted,
+    and `redacted` says what it would take); `context_error` says
     why the edited context is not acceptable ("" if it is). `history` and `children` come from a
     persisted snapshot: None without one; `children` are (id, src) pairs.
     """
@@ -60,11 +62,13 @@ class Case:
     lane: int
     configuration: int
     trace: Literal["complete", "origin", "none"]
-    schemas: tuple[bool, ...] = ()
+    schemas: tuple[bool | None, ...] = ()
     context_error: str = ""
     history: HistoryValue | None = None
     children: tuple[tuple[str, str], ...] | None = None
     lost_history: str = ""  # a remembered history value the source itself does not know
+    redacted: str = ""
+    unchecked: str = ""  # why it is not known whether the edited context is acceptable
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +279,7 @@ class _Decider:
         if eligible is False:
             return self.result("stay", "not_eligible")
         if eligible is not True:
-            return self.strand(self.unknown(eligible), "it is not known whether the actor is eligible")
+            return self.undecided(eligible, "it is not known whether the actor is eligible")
         for route in self.m.routes:
             if not self.applies(route):
                 continue
@@ -283,9 +287,7 @@ class _Decider:
             if holds is False:
                 continue
             if holds is not True:
-                return self.strand(
-                    self.unknown(holds), f"it is not known whether route {route.number} applies"
-                )
+                return self.undecided(holds, f"it is not known whether route {route.number} applies")
             return self.routed(route)
         if covering_keys(self.source, self.case.configuration, self.m.mapping):
             return self.mapped()
@@ -296,19 +298,27 @@ class _Decider:
 
     # steps 3 and 4
 
-    def truth(self, predicate: Predicate) -> bool | Literal["ambiguous"] | None:
-        """True, False, None (unknown) or ambiguous, over all readings."""
-        context = True
+    def truth(self, predicate: Predicate) -> bool | Literal["ambiguous", "redacted"] | None:
+        """True, False, None (unknown), ambiguous over all readings, or redacted."""
+        context: bool | None = True
         if predicate.context:
             context = self.case.schemas[self.deployment.schemas.index(predicate.context)]
         anchors = self.lane.anchors
         values = {anchors.evaluate(predicate, f, context) for f in (self.facts or (None,))}
+        if context is None and None in values:
+            return REDACTED
         if len(values) == 1:
             return values.pop()
         return None if None in values else AMBIGUOUS
 
-    def unknown(self, value: bool | Literal["ambiguous"] | None) -> str:
+    def unknown(self, value: bool | Literal["ambiguous", "redacted"] | None) -> str:
         return "ambiguous" if value == AMBIGUOUS else "history_required"
+
+    def undecided(self, value: bool | Literal["ambiguous", "redacted"] | None, detail: str) -> Decision:
+        """The strand of an actor about which a predicate cannot be answered."""
+        if value == REDACTED:
+            return self.strand("undetermined", self.case.redacted)
+        return self.strand(self.unknown(value), detail)
 
     def applies(self, route: Route) -> bool:
         index = self.source.by_path.get(route.source)
@@ -449,6 +459,8 @@ class _Decider:
             return self.strand("child_lost", f"no active state of the target invokes {lost}", v.rule)
         if self.case.context_error:
             return self.strand("context_invalid", self.case.context_error, v.rule)
+        if self.case.unchecked:
+            return self.strand("undetermined", self.case.unchecked, v.rule)
         return self.result("migrate", "", v.rule, placed=v.placed, hazards=self.hazards(v, mapping))
 
     def lost_child(self, placed: Placed, mapping: Mapping[Path, Any]) -> str:

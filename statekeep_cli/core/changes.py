@@ -6,7 +6,7 @@ target would hear them: event names renamed, derived ones by what they stand for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from statekeep_cli.core.alphabet import Alphabet
@@ -68,22 +68,31 @@ class Change:
 
 def changes(lane: Lane) -> tuple[Change, ...]:
     """All structural changes from a lane's source to its target, states first, in document order."""
-    compare = _Comparison(lane.source, lane.target, lane.migration, lane.alphabets[lane.index])
-    return tuple(sorted(dict.fromkeys(compare.all()), key=lambda c: _ORDER[c.kind]))
+    return tuple(sorted(dict.fromkeys(comparison(lane).all()), key=lambda c: _ORDER[c.kind]))
+
+
+def comparison(lane: Lane) -> Comparison:
+    """A lane's source beside its target."""
+    return Comparison(lane.source, lane.target, lane.migration, lane.alphabets[lane.index])
 
 
 _ORDER = {kind: KINDS.index(kind) for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class Candidate:
     """A transition in words: what it turns on, and where it leads under the target's names."""
 
     guard: str
     to: str
 
 
-class _Comparison:
+Listed = list[tuple[Transition, Candidate]]
+
+
+class Comparison:
+    """A source beside the target. `there` is each source node's counterpart, None without one."""
+
     def __init__(self, source: Definition, target: Definition, m: Migration, alphabet: Alphabet):
         self.source, self.target, self.m, self.alphabet = source, target, m, alphabet
         self.there = {n.index: self._counterpart(n) for n in source.nodes}
@@ -158,23 +167,32 @@ class _Comparison:
             before, after = self._carried((node.initial,)), _names(self.target, (there.initial,))
             if before != after:
                 yield Change("initial_changed", node.name, before=before, after=after)
-        heard = {f"xstate.done.state.{node.id}": f"xstate.done.state.{there.id}"}
+        heard: dict[str, str] = {}
         yield from self.timers(node, there, heard)
         yield from self.invokes(node, there, heard)
-        here: dict[str, tuple[str, list[_Candidate]]] = {}
+        for on, before_all, after_all in self.candidates(node, there):
+            yield from _candidates(node.name, on, [c for _, c in before_all], [c for _, c in after_all])
+
+    def candidates(self, node: StateNode, there: StateNode) -> Iterator[tuple[str, Listed, Listed]]:
+        """Per event of a state and its counterpart: the event as its author wrote it, and what either lists
+        for it, in order; `always` comes last."""
+        heard = {f"xstate.done.state.{node.id}": f"xstate.done.state.{there.id}"}
+        for _ in (*self.timers(node, there, heard), *self.invokes(node, there, heard)):
+            pass  # read for what `heard` learns
+        here: dict[str, tuple[str, Listed]] = {}
         for descriptor, ts in node.transitions.items():
             name = heard.get(descriptor) or self.m.rename_events.get(descriptor, descriptor)
-            here[name] = (said(node, descriptor), [self._candidate(t) for t in ts])
-        now: dict[str, tuple[str, list[_Candidate]]] = {}
+            here[name] = (said(node, descriptor), [(t, self._candidate(t)) for t in ts])
+        now: dict[str, tuple[str, Listed]] = {}
         for descriptor, ts in there.transitions.items():
-            now[descriptor] = (said(there, descriptor), [_candidate(self.target, t) for t in ts])
+            now[descriptor] = (said(there, descriptor), [(t, _candidate(self.target, t)) for t in ts])
         if node.always or there.always:
-            here[""] = ("always", [self._candidate(t) for t in node.always])
-            now[""] = ("always", [_candidate(self.target, t) for t in there.always])
+            here[""] = ("always", [(t, self._candidate(t)) for t in node.always])
+            now[""] = ("always", [(t, _candidate(self.target, t)) for t in there.always])
         for name in dict.fromkeys((*here, *now)):
             on, before_all = here.get(name, ("", []))
             on_now, after_all = now.get(name, ("", []))
-            yield from _candidates(node.name, on or on_now, before_all, after_all)
+            yield on or on_now, before_all, after_all
 
     def timers(self, node: StateNode, there: StateNode, heard: dict[str, str]) -> Iterator[Change]:
         """Timers are the same by delay, the rest in order (section 5); `heard` learns their events."""
@@ -213,12 +231,12 @@ class _Comparison:
         """Source nodes under the target's names, where it has them."""
         return " + ".join(name_of(self.there[i] or self.source.nodes[i]) for i in nodes)
 
-    def _candidate(self, t: Transition) -> _Candidate:
+    def _candidate(self, t: Transition) -> Candidate:
         to = self._carried(t.targets) if t.targets else _stays(t)
         guard = t.guard
         if guard is not None:
             guard = Guard(self.m.rename_guards.get(guard.name, guard.name), guard.params)
-        return _Candidate(_guard(guard), to + _reenters(t))
+        return Candidate(_guard(guard), to + _reenters(t))
 
     # the definition as a whole
 
@@ -251,34 +269,40 @@ class _Comparison:
             yield Change("guard_new", after=guard)
 
 
-def _candidates(state: str, on: str, before: list[_Candidate], after: list[_Candidate]) -> Iterator[Change]:
-    """Two lists of candidates for one event: those that are alike, then by guard, then by target."""
-    left, right = list(before), list(after)
-    for c in before:
-        if c in right:
-            left.remove(c)
-            right.remove(c)
-    if not left and not right:
-        if before != after:
-            yield Change("order_changed", state, on, _list(before), _list(after))
-        return
-    for c in list(left):
-        same = next((x for x in right if x.guard == c.guard), None)
-        if same is not None:
-            yield Change("transition_retargeted", state, _on(on, c), c.to, same.to)
-            left.remove(c)
-            right.remove(same)
-    for c in list(left):
-        same = next((x for x in right if x.to == c.to), None)
-        if same is not None:
-            was, now = c.guard or "(none)", same.guard or "(none)"
-            yield Change("guard_changed", state, f"{on} -> {c.to}", was, now)
-            left.remove(c)
-            right.remove(same)
-    for c in left:
-        yield Change("transition_removed", state, _on(on, c), before=c.to)
-    for c in right:
-        yield Change("transition_added", state, _on(on, c), after=c.to)
+def paired(before: Sequence[Candidate], after: Sequence[Candidate]) -> list[tuple[int | None, int | None]]:
+    """Which candidate for an event became which, by index: those that are alike, then by guard, then by
+    target; then what is gone, and what is new."""
+    left, right = list(range(len(before))), list(range(len(after)))
+    found: list[tuple[int | None, int | None]] = []
+    for alike in (lambda c: c, lambda c: c.guard, lambda c: c.to):
+        same: Callable[[Candidate], object] = alike
+        for i in list(left):
+            j = next((j for j in right if same(after[j]) == same(before[i])), None)
+            if j is not None:
+                left.remove(i)
+                right.remove(j)
+                found.append((i, j))
+    return [*found, *((i, None) for i in left), *((None, j) for j in right)]
+
+
+def _candidates(state: str, on: str, before: list[Candidate], after: list[Candidate]) -> Iterator[Change]:
+    pairs = paired(before, after)
+    if before != after and sorted(map(str, before)) == sorted(map(str, after)):
+        yield Change("order_changed", state, on, _list(before), _list(after))
+    for i, j in pairs:
+        was = None if i is None else before[i]
+        now = None if j is None else after[j]
+        if was is None and now is not None:
+            yield Change("transition_added", state, _on(on, now), after=now.to)
+        elif now is None and was is not None:
+            yield Change("transition_removed", state, _on(on, was), before=was.to)
+        elif was is not None and now is not None and was != now:
+            if was.guard == now.guard:
+                yield Change("transition_retargeted", state, _on(on, was), was.to, now.to)
+            else:
+                yield Change(
+                    "guard_changed", state, f"{on} -> {was.to}", was.guard or "(none)", now.guard or "(none)"
+                )
 
 
 def said(node: StateNode, descriptor: str) -> str:
@@ -295,9 +319,9 @@ def said(node: StateNode, descriptor: str) -> str:
     return descriptor
 
 
-def _candidate(d: Definition, t: Transition) -> _Candidate:
+def _candidate(d: Definition, t: Transition) -> Candidate:
     to = _names(d, t.targets) if t.targets else _stays(t)
-    return _Candidate(_guard(t.guard), to + _reenters(t))
+    return Candidate(_guard(t.guard), to + _reenters(t))
 
 
 def name_of(node: StateNode) -> str:
@@ -320,11 +344,11 @@ def _guard(guard: Guard | None) -> str:
     return "" if guard is None else guard.name + (f" {guard.params}" if guard.params else "")
 
 
-def _on(on: str, c: _Candidate) -> str:
+def _on(on: str, c: Candidate) -> str:
     return f"{on} [{c.guard}]" if c.guard else on
 
 
-def _list(candidates: list[_Candidate]) -> str:
+def _list(candidates: list[Candidate]) -> str:
     return ", ".join(f"[{c.guard}] {c.to}" if c.guard else c.to for c in candidates)
 
 

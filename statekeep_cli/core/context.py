@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from statekeep_cli.core.migration import Migration
 from statekeep_cli.core.model import split_path
+from statekeep_cli.core.redacted import Kept, sentence
 
 if TYPE_CHECKING:
     import jsonschema_rs
@@ -44,12 +46,28 @@ def _error_path(error: jsonschema_rs.ValidationError) -> str:
     return ".".join(str(x) for x in error.instance_path) or "the context"
 
 
+class Look(NamedTuple):
+    """What a context says: the predicates' outcomes (None: unknown), and what is wrong with the edited one.
+
+    Of a redacted context, `redacted` says what the unknown outcomes would need, and `unchecked` what the
+    edited one would; "" where nothing is missing.
+    """
+
+    schemas: tuple[bool | None, ...] = ()
+    error: str = ""
+    redacted: str = ""
+    unchecked: str = ""
+
+
 class Contexts:
     """The context schemas of one deployment, compiled: predicates in order, and the target's own."""
 
     def __init__(self, schemas: list[str], context_schema: Any):
-        self.predicates = [validator(json.loads(s)) for s in schemas]
+        self.sources = [json.loads(s) for s in schemas]
+        self.predicates = [validator(s) for s in self.sources]
+        self.schema = context_schema
         self.target = None if context_schema is None else validator(context_schema)
+        self._missing = lru_cache(1 << 10)(self._missing_from)
 
     def needed_by(self, m: Migration) -> bool:
         """Must a context be looked at for actors under this block?"""
@@ -59,9 +77,27 @@ class Contexts:
         """Does what is in it matter, and not only that it is an object?"""
         return bool(self.predicates) or self.target is not None or bool(m.context_rename)
 
-    def look(self, context: Any, m: Migration) -> tuple[tuple[bool, ...], str]:
-        """The outcomes of the predicates on the context as stored, and what is wrong with the
-        edited one ("" where nothing is)."""
+    def look(self, context: Any, m: Migration) -> Look:
+        """The outcomes of the predicates on the context as stored, and what is wrong with the edited one."""
+        return Look(*self._look(context, m))
+
+    def look_redacted(self, context: Any, kept: tuple[str, ...], m: Migration) -> Look:
+        """The same for a context of which only some paths were kept; None where nothing is left of it."""
+        missing, for_target = self._missing(kept, context is not None)
+        for_edits = Kept(kept, context is not None).missing_for_edits(m)
+        outcomes, error = self._look({} if context is None else context, m)
+        known = tuple(None if lost else o for lost, o in zip(missing, outcomes, strict=True))
+        unchecked = sentence([*for_edits, *for_target])
+        asked = sentence([path for lost in missing for path in lost])
+        return Look(known, "" if unchecked else error, asked, unchecked)
+
+    def _missing_from(self, kept: tuple[str, ...], is_object: bool) -> tuple[list[list[str]], list[str]]:
+        """What was removed of what each predicate, and the target's schema, looks at."""
+        left = Kept(kept, is_object)
+        target = [] if self.target is None else left.missing(self.schema)
+        return [left.missing(schema) for schema in self.sources], target
+
+    def _look(self, context: Any, m: Migration) -> tuple[tuple[bool, ...], str]:
         outcomes = tuple(p.is_valid(context) for p in self.predicates)
         if not isinstance(context, dict) and (m.context_rename or m.context_remove or m.context_defaults):
             return outcomes, "the context is no object, so it cannot be edited"

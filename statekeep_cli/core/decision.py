@@ -47,6 +47,7 @@ REASONS = (
     "history_value_lost",
     "child_lost",
     "context_invalid",
+    "undetermined",
 )
 
 

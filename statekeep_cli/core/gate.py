@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from statekeep_cli.core.report import Report
 
@@ -40,6 +41,13 @@ class Gate:
             routed = report.would_migrate + report.would_strand + report.would_stay
             return report.would_strand <= self.strands * routed
         return report.would_strand <= self.strands
+
+    def levels(self, report: Report) -> dict[str, Literal["error", "warning"]]:
+        """How serious a `strand` and a `hazard` of this report are: what the gate lets pass is a warning."""
+        return {
+            "strand": "warning" if self.allows_strands(report) else "error",
+            "hazard": "warning" if self.allow_hazards else "error",
+        }
 
     def refusals(self, report: Report) -> list[str]:
         """Why a report is past the gate, a sentence each; [] if it is within."""

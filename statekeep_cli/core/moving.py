@@ -66,6 +66,13 @@ class Mover:
         key = (decision.source.definition, decision.source.version)
         return key not in self._edited or self._context(actor, self._lanes[key]) is None
 
+    def is_plain(self, decision: Decision) -> bool:
+        """Is the decision all there is to write to every actor of its class that has no snapshot?"""
+        source = decision.source
+        if decision.outcome != "migrate" or source is None:
+            return True
+        return (source.definition, source.version) not in self._edited
+
     def after(self, actor: Actor[Any, Any], decision: Decision) -> After:
         """The actor under the target. `decision` is its own, and a `migrate`; else `ValueError`."""
         source, target = decision.source, decision.target

@@ -15,7 +15,7 @@ import msgspec
 from statekeep_cli.core.alphabet import is_internal
 from statekeep_cli.core.apv import Case, Deployment, Ends, history_of
 from statekeep_cli.core.configuration import configuration_of
-from statekeep_cli.core.context import Contexts
+from statekeep_cli.core.context import Contexts, Look
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.replay import Event, Item, Manual, Migrated
 from statekeep_cli.core.trace import Actor, origin_of, snapshot_of
@@ -98,7 +98,7 @@ class Intake:
 
     def case(self, lane: int, configuration: int, actor: Actor[Any, Any]) -> Case:
         """Everything but the trace."""
-        schemas, context_error = self.look(lane, actor)
+        seen = self.look(lane, actor)
         history, lost = None, ""
         children = None
         if actor.snapshot:
@@ -113,21 +113,29 @@ class Intake:
             trace = "origin"
         else:
             trace = "complete"
-        return Case(lane, configuration, trace, schemas, context_error, history, children, lost)  # type: ignore[arg-type]
+        return Case(
+            lane, configuration, trace, seen.schemas, seen.error, history, children, lost,  # type: ignore[arg-type]
+            seen.redacted, seen.unchecked,
+        )  # fmt: skip
 
-    def look(self, lane: int, actor: Actor[Any, Any]) -> tuple[tuple[bool, ...], str]:
+    def look(self, lane: int, actor: Actor[Any, Any]) -> Look:
         """The actor's context before the deployment's schemas: their outcomes, and what is wrong."""
         m = self.deployment.lanes[lane].migration
         if not self.contexts.needed_by(m):
-            return (), ""
+            return Look()
+        redacted = actor.redacted or None
+        if redacted and not actor.context:
+            return self.contexts.look_redacted(None, (), m)
         if not self.contexts.opened_by(m) and (not actor.context or bytes(actor.context)[:1] == b"{"):
-            return (), ""
+            return Look()
         try:
             context = decoded(actor.context)
         except RecursionError:
-            return (False,) * len(
-                self.contexts.predicates
-            ), "the context is nested too deeply to be looked at"
+            outcomes = (False,) * len(self.contexts.predicates)
+            return Look(outcomes, "the context is nested too deeply to be looked at")
+        if redacted:
+            kept = () if redacted is True else tuple(redacted.kept)
+            return self.contexts.look_redacted(context, kept, m)
         return self.contexts.look({} if context is None else context, m)
 
     def begin(

@@ -42,6 +42,7 @@ MISSING = {
     "history_value_lost": "a stateMapping has to carry the remembered states and the history node's parent",
     "child_lost": "the actor has to be placed where its invoke goes on, by a stateMapping or a route",
     "context_invalid": "context defaults, rename or remove have to make it fit the target's contextSchema",
+    "undetermined": "make the snapshot again and keep what the decision looks at (snapshot --redact --keep)",
     "substate_unmapped": "a stateMapping key for the substate itself is missing",
     "region_conflict": "the mapping keys of the active regions have to name different regions of the target",
     "region_added": "a stateMapping key has to name a state of the new region, or policy.entry: initial "

@@ -49,6 +49,12 @@ class Group:
     freed_by_erase: int = 0
     skipped_by_erase: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> GroupKey:
+        """What tells this group from all others of its report, whatever its counts."""
+        detail = self.detail if self.reason in BY_DETAIL else ""
+        return (self.outcome, self.reason, self.source, self.target, self.rule, detail)
+
 
 GroupKey = tuple[str, str, Place | None, Place | None, str, str]
 

@@ -414,10 +414,12 @@ class Router:
         """The head of an actor that differs from an earlier one in its context only."""
         opened = self.opened[alike]
         assert isinstance(opened, Opened)
-        schemas, error = self.intake.look(opened.case.lane, actor)
-        if schemas == opened.case.schemas and error == opened.case.context_error:
+        seen, case = self.intake.look(opened.case.lane, actor), opened.case
+        if seen == (case.schemas, case.context_error, case.redacted, case.unchecked):
             return alike
-        return self._number(replace(opened, case=replace(opened.case, schemas=schemas, context_error=error)))
+        schemas, error, redacted, unchecked = seen
+        changed = replace(case, schemas=schemas, context_error=error, redacted=redacted, unchecked=unchecked)
+        return self._number(replace(opened, case=changed))
 
     def _open(self, actor: Actor[Any, Any]) -> int:
         opened = self.intake.open(actor)

@@ -57,13 +57,19 @@ class Event(Struct, Generic[T], frozen=True, gc=False):
     state: None = None
 
 
+class Redacted(Struct, frozen=True, gc=False):
+    """What was left of a context by `statekeep snapshot --redact`: the paths that are as they were."""
+
+    kept: list[str] = []
+
+
 class Actor(Struct, Generic[H, S], frozen=True, gc=False):
     """One record of an export (surface.md, Files).
 
     `state`, `context`, `origin` and `snapshot` are raw JSON, empty (falsy) where absent. `snapshot` is an
     XState v5 persisted snapshot; readers fill `state`, `context` and `status` from it. `history` is None
     where there is none, which is not the same as an empty list. With `S` None the record is known to have
-    neither origin nor snapshot.
+    neither origin nor snapshot. `redacted` marks a context of which parts were removed.
     """
 
     id: str | int
@@ -75,6 +81,7 @@ class Actor(Struct, Generic[H, S], frozen=True, gc=False):
     history: list[H] | None = None
     origin: Raw | S = Raw()
     snapshot: Raw | S = Raw()
+    redacted: Redacted | bool | None = None
 
 
 class Snapshot(Struct, frozen=True, gc=False, rename="camel"):

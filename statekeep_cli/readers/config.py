@@ -1,4 +1,4 @@
-"""`statekeep.yaml` (or `[tool.statekeep]` in pyproject.toml) -> where a team's own tables are.
+"""`statekeep.yaml` (or `[tool.statekeep]` in pyproject.toml) -> where a team's own tables are, and what CI does.
 
 What a file may say stands in `schemas/config.json`. What it says is resolved here, so that a `Mapping`
 (and its digest) does not depend on how the file spells it.
@@ -37,6 +37,19 @@ CODES: dict[str, Code] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Ci:
+    """What `statekeep ci` does; `database` is the name of an environment variable. "" where nothing is said."""
+
+    definitions: tuple[str, ...]
+    actors: str = ""
+    history: str = ""
+    database: str = ""
+    max_strand: str = "0"
+    allow_hazards: bool = False
+    baseline: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What a configuration says. `mapping` is None where it maps no tables, `path` empty without a file."""
 
@@ -44,6 +57,7 @@ class Config:
     path: str = ""
     document: Document | None = None
     base: Pointer = ()
+    ci: Ci | None = None
 
     def problem(
         self,
@@ -99,7 +113,7 @@ def _config(document: Document, path: str) -> Config:
     tool = value.get("tool") if isinstance(value, dict) and path.lower().endswith(".toml") else None
     if isinstance(tool, dict) and "statekeep" in tool:
         base, value = ("tool", "statekeep"), tool["statekeep"]
-    elif os.path.basename(path) == PYPROJECT:
+    elif os.path.basename(path).rpartition(":")[2] == PYPROJECT:
         message, hint = "has no [tool.statekeep]", "add it, or give another file with --config"
         raise InputUnreadable.of(Problem(path, 0, 0, message, "SK011", hint=hint))
     config = Config(None, path, document, base)
@@ -114,7 +128,7 @@ def _config(document: Document, path: str) -> Config:
         problems.sort(key=lambda p: (p.line, p.column, p.code))
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InputUnreadable(problems[0].sentence + more, tuple(problems))
-    return Config(_mapping(filled), path, document, base)
+    return Config(_mapping(filled), path, document, base, _ci(filled))
 
 
 def _severity(finding: Finding) -> Literal["error", "warning"]:
@@ -237,6 +251,19 @@ def _sql(part: Values[str, Any], at: Pointer, keys: Iterable[str]) -> list[Findi
 
 
 # --- the mapping -------------------------------------------------------------------------------------
+
+
+def _ci(value: Any) -> Ci | None:
+    if not isinstance(value, dict) or "ci" not in value:
+        return None
+    ci = value["ci"]
+    texts = {k: ci[k] for k in ("actors", "history", "database", "baseline") if k in ci}
+    return Ci(
+        tuple(ci["definitions"]),
+        max_strand=str(ci.get("max_strand", 0)),
+        allow_hazards=ci.get("allow_hazards", False),
+        **texts,
+    )
 
 
 def _mapping(value: Any) -> Mapping | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +12,9 @@ from statekeep_cli.core.check import check
 from statekeep_cli.core.check_finding import CODES, Finding, did_you_mean
 from statekeep_cli.core.model import Definition
 from statekeep_cli.errors import DefinitionInvalid, InputUnreadable, Problem, UsageMistake
-from statekeep_cli.readers.document import Document, Pointer
+from statekeep_cli.readers.document import Document, Part, Pointer, Text
 from statekeep_cli.readers.source import read_document
+from statekeep_cli.readers.source_json import parse_json
 
 # What a side file may hold besides a bare block, and where its parts belong.
 _SIDE = ("migration", "stateMapping")
@@ -40,7 +42,7 @@ _ADDS_UP = {("stateMapping",)} | {
 class Loaded:
     """A definition with the file it came from. `warnings` are its findings that are no errors.
 
-    `config` is what the definition was built from, side file included.
+    `config` is what the definition was built from, side file included; `owners` says whose each part is.
     """
 
     definition: Definition
@@ -48,6 +50,12 @@ class Loaded:
     path: str
     warnings: tuple[Problem, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    owners: Mapping[Pointer, tuple[Document, Pointer]] = field(default_factory=dict, repr=False)
+
+    def place(self, pointer: Pointer, part: Part = "key") -> Problem:
+        """The place of a part of this definition, in whichever file it stands, as a problem without words."""
+        document, inside = _owner(self.owners or {(): (self.document, ())}, pointer)
+        return document.problem("", inside, "", part=part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +92,19 @@ class _Merged:
     problems: list[Problem] = field(default_factory=list)
 
     def locate(self, finding: Finding) -> Problem:
-        for length in range(len(finding.pointer), -1, -1):
-            owner = self.owners.get(finding.pointer[:length])
-            if owner is not None:
-                document, base = owner
-                pointer = (*base, *finding.pointer[length:])
-                return document.problem(
-                    finding.code, pointer, finding.message, finding.hint, finding.severity, finding.part
-                )
-        raise AssertionError("the root has an owner")
+        document, pointer = _owner(self.owners, finding.pointer)
+        return document.problem(
+            finding.code, pointer, finding.message, finding.hint, finding.severity, finding.part
+        )
+
+
+def _owner(owners: Mapping[Pointer, tuple[Document, Pointer]], pointer: Pointer) -> tuple[Document, Pointer]:
+    """The document that has a part of the config, and the part's pointer there."""
+    for length in range(len(pointer), -1, -1):
+        if pointer[:length] in owners:
+            document, base = owners[pointer[:length]]
+            return document, (*base, *pointer[length:])
+    raise AssertionError("the root has an owner")
 
 
 # --- reading -----------------------------------------------------------------------------------------
@@ -110,6 +122,27 @@ def read_definition(
     where what it says is wrong.
     """
     reading = examine(path, migration_path, sources, others)
+    if reading.loaded is None:
+        raise _error([reading])
+    return reading.loaded
+
+
+def read_stored(
+    config: Mapping[str, Any],
+    label: str,
+    migration_path: str | None = None,
+    sources: Sequence[Definition] = (),
+) -> Loaded:
+    """A definition that a database holds, checked like one in a file; problems are located in its JSON.
+
+    What the side file says is said instead of what is stored, part by part, where `read_definition`
+    refuses to be told one thing twice: it corrects the stored metadata. Raises as that does.
+    """
+    side = None if migration_path is None else read_document(migration_path)
+    if side is not None and isinstance(side.value, dict):
+        config = _corrected(config, side.value)
+    text = json.dumps(config, indent=2, ensure_ascii=False)
+    reading = _examined(label, parse_json(Text(label, text)), side, sources, ())
     if reading.loaded is None:
         raise _error([reading])
     return reading.loaded
@@ -152,6 +185,16 @@ def examine(
         side = None if migration_path is None else read_document(migration_path)
     except InputUnreadable as error:
         return Reading(path, error.problems, unreadable=True)
+    return _examined(path, document, side, sources, others)
+
+
+def _examined(
+    path: str,
+    document: Document,
+    side: Document | None,
+    sources: Sequence[Definition],
+    others: Sequence[Definition],
+) -> Reading:
     merged = _merge(document, side)
     checked = check(merged.config, schemas.load("definition"), sources, others)
     problems = [*document.problems, *(side.problems if side else ()), *merged.problems]
@@ -159,7 +202,8 @@ def examine(
     problems.sort(key=lambda p: (p.path != document.path, p.line, p.column, p.code))
     if checked.definition is None or any(p.severity == "error" for p in problems):
         return Reading(path, tuple(problems))
-    loaded = Loaded(checked.definition, document, document.path, tuple(problems), merged.config)
+    owners = merged.owners
+    loaded = Loaded(checked.definition, document, document.path, tuple(problems), merged.config, owners)
     return Reading(path, tuple(problems), loaded)
 
 
@@ -208,6 +252,38 @@ def _merge(document: Document, side: Document | None) -> _Merged:
         bare = {k: v for k, v in side.value.items() if k != "$schema"}
         _put(merged, document, side, ("migration",), (), bare)
     return merged
+
+
+def _corrected(config: Mapping[str, Any], side: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The config without what a side file says anew."""
+    found = dict(config)
+    if "migration" in side:
+        for key in _SIDE:
+            _drop(found, side, (key,))
+        inner: Mapping[str, Any] = side["migration"] if isinstance(side["migration"], dict) else {}
+    else:
+        inner = side
+        _drop(found, {"migration": side}, ("migration",))
+    # The same mapping may be written in the short form and in the long one.
+    for mapping in (side.get("stateMapping"), inner.get("stateMapping")):
+        _drop(found, {"stateMapping": mapping}, ("stateMapping",))
+        _drop(found, {"migration": {"stateMapping": mapping}}, ("migration",))
+    return found
+
+
+def _drop(config: dict[str, Any], side: Mapping[str, Any], at: tuple[str, ...]) -> None:
+    """Leaves out of the config what the side file has at the same place."""
+    key = at[-1]
+    there, new = config.get(key), side.get(key)
+    if there is None or new is None:
+        return
+    if at in _ADDS_UP and isinstance(there, dict) and isinstance(new, dict):
+        rest = dict(there)
+        for inner in new:
+            _drop(rest, new, (*at, inner))
+        config[key] = rest
+    else:
+        del config[key]
 
 
 def _put(merged: _Merged, document: Document, side: Document, at: Pointer, base: Pointer, value: Any) -> None:

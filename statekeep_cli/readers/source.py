@@ -18,10 +18,16 @@ def read_document(path: str) -> Document:
 
 
 def read_bytes(path: str) -> bytes:
-    """A file's bytes (`-`: standard input's); one more than `MAX_BYTES` of one that is larger."""
+    """A file's bytes (`-`: standard input's, `REV:path`: a file's at a git revision); one more than
+    `MAX_BYTES` of one that is larger."""
     try:
         if path == "-":
             return sys.stdin.buffer.read(MAX_BYTES + 1)
+        if ":" in path:
+            from statekeep_cli.readers.git import at_revision, read_at
+
+            if (name := at_revision(path)) is not None:
+                return read_at(name)
         with open(path, "rb") as file:
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:

@@ -6,28 +6,69 @@ links in ids and states stay text. Actor ids appear only where asked for.
 
 from __future__ import annotations
 
+import hashlib
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from statekeep_cli.core.decision import Hazard
 from statekeep_cli.core.report import Group, Report
 from statekeep_cli.render import words
 from statekeep_cli.render.terminal import inert, shown
 
-LIMIT = 65_000  # characters; GitHub refuses comments of 65,536
-TIERS = ((200, 50), (60, 20), (20, 5), (5, 1), (0, 0))  # rows and strand blocks, until it fits
+LIMIT = 65_000  # characters; GitHub refuses comments of 65,536, GitLab of 1,000,000
 
 
-def markdown(report: Report, show_ids: bool = False) -> str:
-    """Counts, groups, strand blocks to unfold, hazards; fewer of them where it would be too long."""
-    text = ""
+@dataclass(frozen=True, slots=True)
+class _Tier:
+    """How much of a report is drawn; `left` says what is not."""
+
+    rows: int | None  # None: no rows, but the sums by outcome and reason
+    blocks: int
+    landings: int
+    findings: int
+    left: str
+
+
+LONG = _Tier(2_000, 500, 10, 200, "")  # where there is more room than a comment has
+# From everything to what always fits, whatever names the definitions have.
+TIERS = (
+    _Tier(200, 50, 10, 50, ""),
+    _Tier(200, 50, 0, 50, "where histories land, and samples"),
+    _Tier(60, 20, 0, 20, "where histories land, samples, and smaller groups"),
+    _Tier(20, 5, 0, 10, "where histories land, samples, and smaller groups"),
+    _Tier(None, 0, 0, 0, "groups and hazards; these are their sums"),
+)
+
+
+def markdown(
+    report: Report,
+    show_ids: bool = False,
+    full: str = "",
+    *,
+    limit: int = LIMIT,
+    size: Callable[[str], int] = len,
+) -> str:
+    """Counts, groups, strand blocks to unfold, hazards; less of them where it would pass `limit`, which is
+    in characters unless `size` counts otherwise. `full` names the report that has everything.
+
+    The first line is a marker that readers do not see: whoever updates a comment in place finds it by that.
+    """
     rows, strands = words.rows(report), words.strands(report)
-    for most_rows, most_blocks in TIERS:
-        text = "\n\n".join(_sections(report, rows, strands, show_ids, most_rows, most_blocks)) + "\n"
-        if len(text) <= LIMIT:
-            break
-    return text
+    text = ""
+    for tier in (LONG, *TIERS) if limit > 2 * LIMIT else TIERS:
+        page = _Page(report, show_ids, tier, full)
+        text = "\n\n".join((marker(report), *page.sections(rows, strands))) + "\n"
+        if size(text) <= limit:
+            return text
+    return "\n\n".join((marker(report), _counts(report), _left("everything but the counts", full))) + "\n"
+
+
+def marker(report: Report) -> str:
+    """An HTML comment that is the same for every preview of this target definition, whatever its version."""
+    target = next((d.id for d in reversed(report.definitions)), "")
+    return f"<!-- statekeep preview {hashlib.sha256(inert(target).encode()).hexdigest()[:16]} -->"
 
 
 def code(text: str, limit: int = 200) -> str:
@@ -57,41 +98,70 @@ def fenced(text: str) -> str:
     return "\n".join((f"{fence}yaml", *lines, fence))
 
 
-def _sections(
-    report: Report,
-    rows: list[tuple[Group, int]],
-    strands: list[Group],
-    show_ids: bool,
-    max_rows: int,
-    max_blocks: int,
-) -> Iterator[str]:
-    yield _title(report)
-    names = words.counts(report)
-    yield "\n".join(
-        (
-            "| " + " | ".join(name for name, _ in names) + " |",
-            "|" + "---:|" * len(names),
-            "| " + " | ".join(f"{n:,}" for _, n in names) + " |",
-        )
-    )
-    if rows:
-        yield _table(report, rows, max_rows)
-    for group in strands[:max_blocks]:
-        yield _strand(report, group, show_ids)
-    left = strands[max_blocks:]
-    if left:
-        n = sum(g.count for g in left)
-        yield f"{len(left):,} more strand groups with {words.actors(n)} are left out here."
-    findings = report.findings()
-    if findings:
-        yield _findings(findings, max(max_rows, 10))
-    notices = words.notices(report)
-    if notices and max_rows:
-        yield _notices(notices, max_rows)
-    if report.unreadable:
-        yield _unreadable(report, show_ids)
-    if report.notes and max_rows:
-        yield "\n\n".join(f"Note: {code(note, 1000)}" for note in report.notes)
+@dataclass(frozen=True, slots=True)
+class _Page:
+    report: Report
+    show_ids: bool
+    tier: _Tier
+    full: str
+
+    def sections(self, rows: list[tuple[Group, int]], strands: list[Group]) -> Iterator[str]:
+        report, tier = self.report, self.tier
+        yield _title(report)
+        yield _counts(report)
+        if tier.rows is None:
+            yield _sums(report)
+        elif rows:
+            yield _table(report, rows, tier.rows)
+        for group in strands[: tier.blocks]:
+            yield self.strand(group)
+        left = strands[tier.blocks :]
+        if left and tier.rows is not None:
+            n = sum(g.count for g in left)
+            yield f"{len(left):,} more strand groups with {words.actors(n)} are left out here."
+        findings = report.findings()
+        if findings and tier.findings:
+            yield _findings(findings, tier.findings)
+        elif findings:
+            yield f"{len(findings):,} hazards are not accepted yet."
+        notices = words.notices(report)
+        if notices and tier.findings:
+            yield _notices(notices, tier.findings)
+        if report.unreadable:
+            yield _unreadable(report, self.show_ids)
+        if report.notes and tier.findings:
+            notes = [words.note(note, self.show_ids) for note in report.notes]
+            yield "\n\n".join(f"Note: {code(note, 1000)}" for note in notes)
+        cut = len(rows) > (tier.rows or 0) or len(strands) > tier.blocks
+        if tier.left or cut:
+            yield _left(tier.left or "smaller groups", self.full)
+
+    def strand(self, g: Group) -> str:
+        report, place = self.report, ""
+        if g.source is not None:
+            of = f" of {_html(words.label(g.source))}" if words.several_sources(report) else ""
+            place = f" in {_html(words.place_text(g.source))}{of}"
+        parts = [f"<details><summary>{words.actors(g.count)} stranded{place}: {_html(words.by(g))}</summary>"]
+        if words.why(g):
+            parts.append(f"Why: {code(g.detail, 1000) if g.detail else words.why(g)}")
+        if g.landings and self.tier.landings:
+            items = (
+                f"- {n:,} in {code(words.landing_text(x.state, x.stuck), 400)}"
+                for x, n in g.landings[: self.tier.landings]
+            )
+            parts.append("Their histories land\n\n" + "\n".join(items))
+            if g.landings[self.tier.landings :]:
+                left = g.landings[self.tier.landings :]
+                parts[-1] += f"\n- {sum(n for _, n in left):,} in {len(left):,} more places"
+        if self.show_ids and g.sample and self.tier.landings:
+            parts.append("Actors: " + ", ".join(code(i, 60) for i in g.sample))
+        if g.freed_by_erase:
+            said = words.erased(g, code)
+            parts.append(f"{said[0].upper()}{said[1:]}.")
+        if g.suggestion.strip():
+            parts.append("To paste into the target definition:")
+            parts.append(fenced(g.suggestion))
+        return "\n\n".join((*parts, "</details>"))
 
 
 def _title(report: Report) -> str:
@@ -99,6 +169,34 @@ def _title(report: Report) -> str:
         return ", ".join(code(words.definition_label(d)) for d in report.definitions if d.role == role) or "?"
 
     return f"### StateKeep preview: {named('source')} → {named('target')}"
+
+
+def _counts(report: Report) -> str:
+    names = words.counts(report)
+    return "\n".join(
+        (
+            "| " + " | ".join(name for name, _ in names) + " |",
+            "|" + "---:|" * len(names),
+            "| " + " | ".join(f"{n:,}" for _, n in names) + " |",
+        )
+    )
+
+
+def _sums(report: Report) -> str:
+    """Actors and groups by outcome and reason: a list as long as there are reasons."""
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    for g in report.groups:
+        actors, groups = found.get((g.outcome, g.reason), (0, 0))
+        found[(g.outcome, g.reason)] = (actors + g.count, groups + 1)
+    lines = ["| actors | groups | outcome | reason |", "|---:|---:|---|---|"]
+    for (outcome, reason), (actors, groups) in sorted(found.items(), key=lambda x: -x[1][0]):
+        lines.append(f"| {actors:,} | {groups:,} | {outcome} | {_cell(reason or '-')} |")
+    return "\n".join(lines)
+
+
+def _left(what: str, full: str) -> str:
+    where = f"The full report is {code(full)}." if full else "`--format json=FILE` writes the full report."
+    return f"Left out to keep this short: {what}. {where}"
 
 
 def _table(report: Report, rows: list[tuple[Group, int]], most: int) -> str:
@@ -116,31 +214,6 @@ def _table(report: Report, rows: list[tuple[Group, int]], most: int) -> str:
             f"{len(left):,} more rows with {words.actors(sum(n for _, n in left))} are left out here.",
         ]
     return "\n".join(lines)
-
-
-def _strand(report: Report, g: Group, show_ids: bool) -> str:
-    place = ""
-    if g.source is not None:
-        of = f" of {_html(words.label(g.source))}" if words.several_sources(report) else ""
-        place = f" in {_html(words.place_text(g.source))}{of}"
-    parts = [f"<details><summary>{words.actors(g.count)} stranded{place}: {_html(words.by(g))}</summary>"]
-    if words.why(g):
-        parts.append(f"Why: {code(g.detail, 1000) if g.detail else words.why(g)}")
-    if g.landings:
-        items = (f"- {n:,} in {code(words.landing_text(x.state, x.stuck), 400)}" for x, n in g.landings[:10])
-        parts.append("Their histories land\n\n" + "\n".join(items))
-        if g.landings[10:]:
-            left = g.landings[10:]
-            parts[-1] += f"\n- {sum(n for _, n in left):,} in {len(left):,} more places"
-    if show_ids and g.sample:
-        parts.append("Actors: " + ", ".join(code(i, 60) for i in g.sample))
-    if g.freed_by_erase:
-        said = words.erased(g, code)
-        parts.append(f"{said[0].upper()}{said[1:]}.")
-    if g.suggestion.strip():
-        parts.append("To paste into the target definition:")
-        parts.append(fenced(g.suggestion))
-    return "\n\n".join((*parts, "</details>"))
 
 
 def _findings(found: list[tuple[Hazard, int]], most: int) -> str:

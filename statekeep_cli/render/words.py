@@ -31,6 +31,7 @@ MEANINGS = {
     "history_value_lost": "a remembered history value has no place in the target",
     "child_lost": "a running child is invoked by no state of the target",
     "context_invalid": "the context does not satisfy the target's contextSchema",
+    "undetermined": "the decision looks at a part of the context that was left out of the snapshot",
 }
 
 HAZARD_MEANINGS = {
@@ -156,6 +157,11 @@ def erased(group: Group, show: Callable[[str], str]) -> str:
     if group.skipped_by_erase:
         said += "; they would then have skipped " + ", ".join(show(s) for s in group.skipped_by_erase)
     return said
+
+
+def note(text: str, show_ids: bool) -> str:
+    """A note for a format made to be shared: what follows its colon names actors."""
+    return text if show_ids else text.partition(": ")[0]
 
 
 def landing_text(state: str, stuck: str | None) -> str:

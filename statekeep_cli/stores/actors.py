@@ -8,14 +8,21 @@ travel as text whatever their type is, and are cast back by the database.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from statekeep_cli.core.mapping import Mapping
 from statekeep_cli.core.report import single_path
+from statekeep_cli.core.splice import members, spliced
+from statekeep_cli.errors import StateKeepError
 from statekeep_cli.stores.catalogue import Columns, describe, query_type, relation
 from statekeep_cli.stores.interface import Store, raw
+
+_first, _items_of = itemgetter(0), itemgetter(11)
 
 
 class Moved(Exception):
@@ -41,12 +48,16 @@ class Row(NamedTuple):
     markers: str | None
 
 
+# A named tuple without the steps of its constructor.
+_row: Callable[[tuple[Any, ...]], Row] = partial(tuple.__new__, Row)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What a batch writes to all actors of one class. `state` and `version` are None where they stay.
 
     `number` is the class' number in its run. `writes` is False where the actor's row stays as it is
-    and only the decision is recorded.
+    and only the decision is recorded. `exact`: `state` is as a `Row` had it, and is put back as it was.
     """
 
     number: int
@@ -56,11 +67,13 @@ class Kind:
     definition: str | None = None
     reason: str | None = None
     writes: bool = True
+    exact: bool = False
 
 
 class Change(NamedTuple):
     """One actor's part of a batch: `kind` is an index into the batch's kinds. `context` and `snapshot` are
-    None where they stay, `before` is what a revert puts back besides what the class says (JSON)."""
+    None where they stay (a `context` of "" removes it), `before` is what a revert puts back besides what the
+    class says (JSON)."""
 
     id: str
     revision: Any
@@ -79,7 +92,23 @@ class Bounds:
     high: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Fragments:
+    """The actors as SQL, for queries that are made elsewhere (`stores.rescue`). `source` goes behind FROM;
+    the others are expressions over its rows: `state` is JSON text, `definition` NULL where there is none."""
+
+    source: str
+    id: str
+    id_text: str
+    definition: str
+    version: str
+    status: str
+    reason: str
+    state: str
+
+
 LIVE = "('active', 'needs_rescue')"
+_XMIN = 'a."statekeep xmin"'
 
 
 class Actors:
@@ -100,6 +129,7 @@ class Actors:
         target: tuple[str, str] | None = None,
         where: str = "",
         rescued: bool = False,
+        everyone: bool = False,
     ):
         self.store = store
         self.mapping = mapping
@@ -109,7 +139,11 @@ class Actors:
         self.target = target
         self.where = where
         self.rescued = rescued
+        self.everyone = everyone
         self.markers = population is not None
+        self.current: int | None = None  # a run of which no actor that is read has a decision yet
+        self._dense: bool | None = None
+        self._only_types = True  # until a history has more to it than event types
         self._marks = population is not None and mapping.uses_marks and not mapping.own
         self._postgres = store.kind == "postgres"
         self.table = raw(relation(store, mapping.table))
@@ -124,7 +158,7 @@ class Actors:
     def _id(self) -> str:
         return self._column(self.mapping.id)
 
-    def _as_id(self, place: str = "%s") -> str:
+    def as_id(self, place: str = "%s") -> str:
         return f"CAST({place} AS {self.columns.id})" if self._postgres else place
 
     @property
@@ -133,10 +167,22 @@ class Actors:
 
     @property
     def _revision(self) -> str:
-        if not self.mapping.revision:
-            return 'a."statekeep xmin"'
-        column = self._column(self.mapping.revision)
-        return column if self.columns.revision_kind == "integer" else f"CAST({column} AS text)"
+        return self.revision(self._column(self.mapping.revision)) if self.mapping.revision else _XMIN
+
+    def revision(self, column: str) -> str:
+        """A revision column's value (not xmin's) as it is read, compared and recorded.
+
+        Timestamps as seconds, which do not depend on a session's time zone; NULL, which equals nothing,
+        as a value of its own.
+        """
+        if self.mapping.own:
+            return column
+        kind = self.columns.revision_kind
+        if kind == "integer":
+            return f"coalesce({column}, 0)"
+        if kind == "timestamp" and self._postgres:
+            column = f"extract(epoch FROM {column})"
+        return f"coalesce(CAST({column} AS text), '')"
 
     @property
     def _version(self) -> str:
@@ -162,12 +208,20 @@ class Actors:
         return "k.reason" if self._marks else "NULL"
 
     def _state(self, column: str, is_json: bool) -> str:
-        """A state column as JSON text: a name becomes a JSON string."""
-        if is_json:
-            return f"CAST({column} AS text)"
+        """A state column as JSON text; NULL as null, which is no state.
+
+        All that a text column holds is a JSON string here, also where it is JSON itself: whoever loads
+        the row looks into it. Text of others never becomes part of a document unquoted.
+        """
         text = f"CAST({column} AS text)"
+        if self.mapping.own:
+            return text
+        if is_json and self._postgres:
+            return f"coalesce({text}, 'null')"
+        if is_json:  # SQLite checks no JSON that is not asked for
+            return f"coalesce(CASE WHEN json_valid({text}) THEN {text} ELSE json_quote({text}) END, 'null')"
         quoted = f"CAST(to_json({text}) AS text)" if self._postgres else f"json_quote({text})"
-        return f"CASE WHEN {text} LIKE '{{{{%%' THEN {text} ELSE {quoted} END"
+        return f"coalesce({quoted}, 'null')"
 
     @property
     def _context(self) -> str:
@@ -175,10 +229,23 @@ class Actors:
         if m.context:
             return f"CAST({self._column(m.context)} AS text)"
         if m.context_columns:
-            build = "json_build_object" if self._postgres else "json_object"
-            pairs = ", ".join(f"{_quoted(key)}, {self._column(name)}" for key, name in m.context_columns)
-            return f"CAST({build}({pairs}) AS text)"
+            # A column that is NULL is a key that is not there: `defaults` fill it in, schemas may miss it.
+            members = []
+            for (key, name), kind in zip(m.context_columns, self.columns.context_columns, strict=True):
+                column, value = self._column(name), self._json_value(self._column(name), kind)
+                begin = _quoted("," + json.dumps(key, ensure_ascii=False) + ":")
+                members.append(f"CASE WHEN {column} IS NULL THEN '' ELSE {begin} || {value} END")
+            return f"'{{{{' || ltrim({' || '.join(members)}, ',') || '}}'"
         return "NULL"
+
+    def _json_value(self, column: str, kind: str) -> str:
+        if self._postgres:
+            return f"CAST(to_json({column}) AS text)"
+        if kind == "JSON":
+            return f"CASE WHEN json_valid({column}) THEN {column} ELSE json_quote({column}) END"
+        if kind == "BOOLEAN":
+            return f"CASE {column} WHEN 0 THEN 'false' WHEN 1 THEN 'true' ELSE json_quote({column}) END"
+        return f"json_quote({column})"
 
     def _own(self, name: str) -> str:
         return f"CAST({self._column(name)} AS text)" if name else "NULL"
@@ -186,9 +253,18 @@ class Actors:
     @property
     def _source(self) -> str:
         """The table's rows that are actors."""
+        return self._among(())
+
+    @property
+    def _meant(self) -> list[str]:
+        """Conditions on the table's own columns that tell which of its rows are looked at."""
         conditions = [f"({raw(c)})" for c in (self.mapping.where, self.where) if c]
         if self.mapping.own and self.definitions:
             conditions.append(f"definition IN ({', '.join(map(_quoted, self.definitions))})")
+        return conditions
+
+    def _among(self, more: Sequence[str]) -> str:
+        conditions = [*self._meant, *more]
         hidden = ', CAST(xmin AS text) AS "statekeep xmin"' if self._xmin else ""
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         source = f"(SELECT *{hidden} FROM {self.table}{where}) a"
@@ -210,7 +286,16 @@ class Actors:
         there = f"{self._version} = {_quoted(version)}"
         if self.mapping.definition:
             there = f"({there} AND {self._column(self.mapping.definition)} = {_quoted(definition)})"
+        elif self.mapping.version:
+            return f"({self._version} IS NULL OR NOT {there})"
         return f"NOT {there}"
+
+    @property
+    def _needed(self) -> str:
+        """Is the history of `a` read at all?"""
+        if self.everyone:
+            return "TRUE"
+        return f"{self._status} IN {LIVE} AND {self._off_target}"
 
     # --- the trace ---
 
@@ -248,19 +333,16 @@ class Actors:
         if h.where:
             rows = f"(SELECT * FROM {rows} h WHERE {raw(h.where)})"
         actor = self._column(h.actor, "e")
-        its = self._id
-        if self._postgres and self.columns.actor != self.columns.id:
-            its = f"CAST({its} AS {self.columns.actor})"
-        needed = f"{self._status} IN {LIVE} AND {self._off_target}"
+        its = _compared(self._id, self.columns.id, self.columns.actor, self._postgres)
         order = ", ".join(self._column(name, "e") for name in h.order)
         if self._postgres:
             return (
                 f"(SELECT string_agg({self._item}, ',' ORDER BY {order}) FROM {rows} e"
-                f" WHERE {actor} = {its} AND {needed})"
+                f" WHERE {actor} = {its} AND {self._needed})"
             )
         return (
             f"(SELECT group_concat(item, ',') FROM (SELECT {self._item} AS item FROM {rows} e"
-            f" WHERE {actor} = {its} AND {needed} ORDER BY {order}))"
+            f" WHERE {actor} = {its} AND {self._needed} ORDER BY {order}))"
         )
 
     @property
@@ -271,19 +353,29 @@ class Actors:
         if self._postgres:
             pair, gather = "json_build_array(d.events, c.marker)", "CAST(json_agg(x ORDER BY run) AS text)"
         else:
-            pair, gather = "json_array(d.events, json(c.marker))", "json_group_array(json(x))"
+            pair, gather = "json_array(d.events, json(c.marker))", "nullif(json_group_array(json(x)), '[]')"
+        # Mostly nothing has marked anybody yet: asked once, instead of looking for it actor by actor.
+        others = "" if self.current is None else f" AND r.run <> {self.current:d}"
+        any_marker = (
+            "EXISTS (SELECT 1 FROM {runs} r JOIN {classes} c ON c.run = r.run AND c.marker IS NOT NULL"
+            f" WHERE r.population = {self.population}{others})"
+        )
         return (
-            f"(SELECT {gather} FROM (SELECT {pair} AS x, d.run FROM {{decisions}} d"
+            f"CASE WHEN {any_marker} THEN"
+            f" (SELECT {gather} FROM (SELECT {pair} AS x, d.run FROM {{decisions}} d"
             " JOIN {classes} c ON c.run = d.run AND c.class = d.class AND c.marker IS NOT NULL"
             f" WHERE d.population = {self.population} AND d.actor = {self._id_text} AND NOT EXISTS"
             " (SELECT 1 FROM {decisions} u JOIN {runs} r ON r.run = u.run AND r.reverts = d.run"
-            f" WHERE u.population = {self.population} AND u.actor = d.actor) ORDER BY d.run) m)"
+            f" WHERE u.population = {self.population} AND u.actor = d.actor) ORDER BY d.run) m) END"
         )
 
     # --- reading ---
 
     @property
     def _select(self) -> str:
+        return self._selecting(self._items) + self._source
+
+    def _selecting(self, items: str) -> str:
         m = self.mapping
         history = self._column(m.has_history) if m.has_history else "NULL"
         definition = self._column(m.definition) if m.definition else "NULL"
@@ -291,9 +383,27 @@ class Actors:
         return (
             f"SELECT {self._id_text}, {self._revision}, {definition}, {self._version}, {self._status},"
             f" {self._reason}, {self._state(self._column(m.state), is_json)}, {self._context},"
-            f" {self._own(m.snapshot)}, {self._own(m.origin)}, {history}, {self._items}, {self._marked}"
-            f" FROM {self._source}"
+            f" {self._own(m.snapshot)}, {self._own(m.origin)}, {history}, {items}, {self._marked} FROM "
         )
+
+    @property
+    def fragments(self) -> Fragments:
+        m = self.mapping
+        return Fragments(
+            self._source,
+            self._id,
+            self._id_text,
+            self._column(m.definition) if m.definition else "NULL",
+            self._version,
+            self._status,
+            self._reason,
+            self._state(self._column(m.state), self.columns.state_kind == "json"),
+        )
+
+    def those(self, which: Bounds | Sequence[str]) -> tuple[str, list[Any]]:
+        """A condition for a range or a list of ids ("" for all), and its values."""
+        conditions, values = self._those(which)
+        return " AND ".join(conditions), values
 
     def _those(self, which: Bounds | Sequence[str]) -> tuple[list[str], list[Any]]:
         """Conditions and values for a range or a list of ids."""
@@ -302,7 +412,7 @@ class Actors:
         if isinstance(which, Bounds):
             for operator, bound in ((">", which.low), ("<=", which.high)):
                 if bound is not None:
-                    conditions.append(f"{self._id} {operator} {self._as_id()}")
+                    conditions.append(f"{self._id} {operator} {self.as_id()}")
                     values.append(bound)
         elif self._postgres:
             conditions.append(f"{self._id} = ANY(CAST(%s AS {self.columns.id}[]))")
@@ -328,8 +438,75 @@ class Actors:
     def read(self, which: Bounds | Sequence[str] = Bounds(), undecided: int | None = None) -> list[Row]:
         """The actors of a range or with these ids, by id; with `undecided` only those without a decision in
         that run."""
+        if isinstance(which, Bounds) and undecided is None and self._is_dense():
+            return self._read_dense(which)
         where, values = self._where(which, undecided)
-        return [Row(*r) for r in self.store.rows(f"{self._select}{where} ORDER BY {self._id}", values)]
+        return list(map(_row, self.store.rows(f"{self._select}{where} ORDER BY {self._id}", values)))
+
+    def _is_dense(self) -> bool:
+        """Are most histories of the own table needed? Then those of a range are best read as one."""
+        if self._dense is None:
+            self._dense = False
+            if self._postgres and self.mapping.own and not self.rescued:
+                needed = " AND ".join([*self._meant, self._needed])
+                found = self.store.one(
+                    f"SELECT count(*), count(*) FILTER (WHERE {needed}) FROM {self.table} a"
+                    " TABLESAMPLE SYSTEM (CASE WHEN pg_relation_size(%s) < 10000000 THEN 100 ELSE 1 END)",
+                    (self.store.name("actors"),),
+                )
+                self._dense = found is not None and 2 * int(found[1]) >= int(found[0]) > 0
+        return self._dense
+
+    def _read_dense(self, bounds: Bounds) -> list[Row]:
+        """A range whose histories are read in the order they lie in, and grouped on the way: half the cost
+        of looking each of them up.
+
+        Not by nested loops, which a wrong estimate would make quadratic, and which a FULL JOIN cannot
+        be. It also gives events of actors that do not exist; these are left out here.
+        """
+        mine, values = self._those(bounds)
+        theirs = " AND ".join(c.replace(self._id, "e.actor", 1) for c in mine) or "TRUE"
+        items = f"string_agg({self._item}, ',' ORDER BY e.seq)"
+        if self._only_types:
+            plain = "count(e.state) = 0 AND count(e.item) = 0"
+            items = f"CASE WHEN {plain} THEN CAST(json_agg(e.type ORDER BY e.seq) AS text) ELSE '' END"
+        found = self.store.rows(
+            self._selecting(f"CASE WHEN {self._needed} THEN h.items END")
+            + self._among([c.replace("a.", "", 1) for c in mine])
+            + f" FULL JOIN (SELECT e.actor, {items} AS items FROM {{events}} e WHERE {theirs}"
+            " GROUP BY e.actor) h ON h.actor = a.id",
+            [*values, *values],
+        )
+        found = [r for r in found if r[0] is not None]
+        found.sort(key=_first)  # collation "C" is the order of code points
+        if not self._only_types:
+            return list(map(_row, found))
+        if "" in map(_items_of, found):
+            self._only_types = False
+            return self._read_dense(bounds)
+        return [_row((*r[:11], r[11] and r[11][1:-1], r[12])) for r in found]
+
+    def named(self, id: str) -> str | None:
+        """The id of the actor that is meant, as it is recorded; None where there is none, or the text is no
+        id of the column's type."""
+        where = f"{self._id} = {self.as_id()}"
+        with suppress(StateKeepError):
+            found = self.store.one(f"SELECT {self._id_text} FROM {self._source} WHERE {where}", (id,))
+            return None if found is None else str(found[0])
+        return None
+
+    def ids_near(self, id: str, most: int = 250) -> list[str]:
+        """Some ids around this one, for a guess at which was meant; the first ones where it is no id."""
+        found: list[str] = []
+        for operator, order in ((">=", ""), ("<", " DESC")):
+            with suppress(StateKeepError):
+                rows = self.store.rows(
+                    f"SELECT {self._id_text} FROM {self._source} WHERE {self._id} {operator} {self.as_id()}"
+                    f" ORDER BY {self._id}{order} LIMIT %s",
+                    (id, most),
+                )
+                found += [str(row[0]) for row in rows]
+        return found
 
     def next_bound(self, after: str | None, size: int, undecided: int | None = None) -> str | None:
         """The id that ends a range of `size` actors after `after`; None where fewer are left."""
@@ -380,14 +557,36 @@ class Actors:
 
     # --- writing ---
 
-    def stored_state(self, state: str | None) -> str | None:
-        """A state value as the state column holds it: JSON, or a path where the column is text."""
+    def stored_state(self, state: str | None, exact: bool = False) -> str | None:
+        """A state value as the state column holds it: JSON, or a path where the column is text; or what
+        others write to a text column (`Spelling`).
+
+        `exact`: the state is as a `Row` had it, and the column is to hold what it held then.
+        """
         if state is None or self.columns.state_kind == "json":
             return state
         value = json.loads(state)
+        if exact:  # whatever a text column held was quoted on its way here
+            return None if value is None else str(value)
+        spelling = self.columns.spelling
+        if spelling == "json" or (spelling == "objects" and not isinstance(value, str)):
+            return state
         path = single_path(value)
         # Only a name that reads back as the same place; a path's own escapes do not.
         return state if path is None else value if isinstance(value, str) else path
+
+    def changed_columns(self, before: str | None, after: str) -> tuple[str, str]:
+        """Of two contexts the keys that differ, as JSON objects: what they were, and what they become.
+
+        Columns of other keys are not written to, so that no value of theirs changes its spelling. A key
+        that one of them lacks is null there: its column is NULL.
+        """
+        old = members(before.encode()) if before else {}
+        new = members(after.encode())
+        keys = [key for key, _ in self.mapping.context_columns if old.get(key) != new.get(key)]
+        parts = ({key: part.get(key, b"null") for key in keys} for part in (old, new))
+        one, other = (spliced(b"{}", {**part}).decode() for part in parts)
+        return one, other
 
     def write(self, run: int, kinds: Sequence[Kind], changes: Sequence[Change]) -> None:
         """Write a batch and its decisions. Raises `Moved`, for the transaction to be rolled back, where
@@ -417,6 +616,20 @@ def _recorded_json(store: Store, mapping: Mapping) -> bool:
         return query_type(store, h.query, h.state) in ("json", "jsonb")
     table = describe(store, h.table)
     return table is not None and table.columns[h.state].kind == "json"
+
+
+_INTEGERS = frozenset({"smallint", "integer", "bigint"})
+_TEXTS = frozenset({"text", "character varying"})
+
+
+def _compared(id: str, kind: str, actor: str, postgres: bool) -> str:
+    """An id as it is compared with a history's actor key, so that an index on the key is of use."""
+    if not postgres:
+        # A text column would be read as numbers, all of it, for an id that is one.
+        return f"CAST({id} AS TEXT)" if actor == "TEXT" and kind != "TEXT" else id
+    if kind == actor or {kind, actor} <= _INTEGERS or {kind, actor} <= _TEXTS:
+        return id
+    return f"CAST({id} AS {actor})"
 
 
 def _quoted(text: str) -> str:

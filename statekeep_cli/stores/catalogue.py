@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from statekeep_cli.core.check_finding import did_you_mean, listed
 from statekeep_cli.core.mapping import OWN, HistoryMapping, Mapping, Name
@@ -18,6 +19,9 @@ from statekeep_cli.stores.interface import Store, raw
 Kind = Literal["text", "integer", "timestamp", "uuid", "json", "enum", "other"]
 RevisionKind = Literal["integer", "timestamp", "uuid", "xmin", "other"]
 StateKind = Literal["text", "json", "enum"]
+# In a text column: `paid` and `packing.boxing`; `paid` and {"packing":"boxing"}; "paid" and the same.
+Spelling = Literal["path", "objects", "json"]
+SAMPLED = 1_000  # rows whose states tell how states are written
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ class Table:
 class Columns:
     """Types of a mapping's columns as SQL text, "" where the mapping has no such column.
 
-    `context` is the one json column's; `context_columns` are in the order of `Mapping.context_columns`.
+    `context` is the one json column's; `context_columns` are in the order of `Mapping.context_columns`, on
+    SQLite JSON and BOOLEAN where that was declared, else the affinity. `spelling` is a text state's.
     `actor` is the type of the history's actor key, and `order` of the columns it is ordered by (both
     empty without a history; `order` also where it comes from a query).
     """
@@ -65,6 +70,7 @@ class Columns:
     state_kind: StateKind
     version_kind: Literal["text", "integer", ""]
     revision_kind: RevisionKind
+    spelling: Spelling = "path"
 
 
 def columns(store: Store, mapping: Mapping) -> Columns:
@@ -98,14 +104,50 @@ def columns(store: Store, mapping: Mapping) -> Columns:
         revision=type_of(mapping.revision),
         reason=type_of(mapping.reason),
         context=type_of(mapping.context),
-        context_columns=tuple(type_of(column) for _, column in mapping.context_columns),
+        context_columns=tuple(_context_type(store, table.columns[c]) for _, c in mapping.context_columns),
         actor=actor,
         order=order,
         # In own tables the state is JSON, whatever an SQLite column is declared as.
         state_kind="json" if mapping.own or state == "json" else "enum" if state == "enum" else "text",
         version_kind="" if not version else "integer" if version == "integer" else "text",
         revision_kind=revision_kind(mapping, table),
+        spelling=_spelling(store, mapping, table) if state == "text" and not mapping.own else "path",
     )
+
+
+def _context_type(store: Store, column: Column) -> str:
+    if store.kind == "postgres":
+        return column.type
+    if column.kind == "json":
+        return "JSON"
+    return "BOOLEAN" if "BOOL" in column.declared.upper() else column.type
+
+
+def _spelling(store: Store, mapping: Mapping, table: Table) -> Spelling:
+    """How whoever writes this text column spells states, as the first rows have it: so must we."""
+    column = raw(store.quote(mapping.state))
+    where = f" WHERE ({raw(mapping.where)})" if mapping.where else ""
+    rows = store.rows(
+        f"SELECT DISTINCT s FROM (SELECT {column} AS s FROM {raw(table.sql)}{where} LIMIT %s) AS x LIMIT 100",
+        (SAMPLED,),
+    )
+    found = {_spelled(text) for (text,) in rows}
+    return "json" if "json" in found else "objects" if "objects" in found else "path"
+
+
+def _spelled(text: Any) -> Spelling:
+    """States of several regions are objects in every spelling, and say nothing."""
+    if not isinstance(text, str) or not text.startswith(('"', "{")):
+        return "path"
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return "path"
+    if isinstance(value, str):
+        return "json"
+    while isinstance(value, dict) and len(value) == 1:
+        (value,) = value.values()
+    return "objects" if isinstance(value, str) else "path"
 
 
 def used_columns(mapping: Mapping) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from typing import Any
 from statekeep_cli.core.mapping import OWN
 from statekeep_cli.stores.interface import Store
 from statekeep_cli.stores.recording import ActorRow, record_of, trace_item
+from statekeep_cli.stores.runs import marker_items
 
 ACTORS = 1_000
 
@@ -82,9 +83,13 @@ def _lines(
         for actor, markers in groupby(store.rows(_MARKERS, (population, *span)), itemgetter(0)):
             trace = traces.setdefault(actor, [])
             recorded = len(trace)
+            shift = 0
             # Decisions count events, without the markers of earlier ones.
-            for shift, (_, before, marker) in enumerate(markers):
-                trace.insert(min(before, recorded) + shift, marker.encode())
+            for _, before, marker in markers:
+                items = marker_items(marker.encode())
+                at = min(before, recorded) + shift
+                trace[at:at] = items
+                shift += len(items)
         if any(row[3] == "needs_rescue" for row in rows):
             for actor, run, decision in store.rows(_STRANDS, (population, *span)):
                 tags[actor] = _tag(decision, run)  # the latest stays

@@ -19,27 +19,28 @@ from statekeep_cli.stores.interface import Store
 
 # Its own writes may take an actor to a version it has been in: a revert, or an apply of an older definition.
 _STALE = """\
-CREATE OR REPLACE FUNCTION statekeep.refuse_stale_version() RETURNS trigger
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
-DECLARE
-  its_id text := to_json(OLD) ->> TG_ARGV[1];
-  its_version text := to_json(OLD) ->> TG_ARGV[2];
-  new_version text := to_json(NEW) ->> TG_ARGV[2];
 BEGIN
   IF EXISTS (
-    SELECT 1 FROM {populations} p
-    JOIN {decisions} d ON d.population = p.population AND d.actor = its_id
-    JOIN {classes} c ON c.run = d.run AND c.class = d.class AND c.outcome IN ('migrate', 'manual')
-    WHERE p.name = TG_ARGV[0]
-      AND coalesce(c.marker -> 'from' ->> 'version', c.decision -> 'from' ->> 'version') = new_version
+    SELECT 1 FROM statekeep.populations p
+    JOIN statekeep.decisions d ON d.population = p.population AND d.actor = CAST(OLD.{id} AS text)
+    JOIN statekeep.classes c ON c.run = d.run AND c.class = d.class AND c.outcome IN ('migrate', 'manual')
+    WHERE p.name = {population}
+      AND coalesce(c.marker -> 'from' ->> 'version', c.decision -> 'from' ->> 'version')
+        = CAST(NEW.{version} AS text)
   ) THEN
     RAISE EXCEPTION 'actor % was migrated from version % to %, and a stale write would take it back',
-      its_id, new_version, its_version
+      OLD.{id}, NEW.{version}, OLD.{version}
       USING HINT = 'Update the process that writes; statekeep revert undoes a migration.';
   END IF;
   RETURN NEW;
 END
 $body$;
+CREATE OR REPLACE TRIGGER statekeep_fence BEFORE UPDATE ON {table}
+  FOR EACH ROW WHEN (OLD.{version} IS DISTINCT FROM NEW.{version}
+    AND current_setting('statekeep.reverting', true) IS DISTINCT FROM 'on')
+  EXECUTE FUNCTION {function}();
 """
 
 _SQLITE_STALE = """\
@@ -96,23 +97,16 @@ def fence(store: Store, mapping: Mapping = OWN) -> str:
             f"{mapping.name} has no version column that a stale write could set back (StateKeep keeps"
             " its actors' versions itself); leave --fence out"
         )
-    table, version, id = relation(store, mapping.table), store.quote(mapping.version), store.quote(mapping.id)
+    parts = {
+        "table": relation(store, mapping.table),
+        "version": store.quote(mapping.version),
+        "id": store.quote(mapping.id),
+        "population": _literal(mapping.name),
+    }
     if store.kind == "sqlite":
-        return _filled(
-            _SQLITE_STALE,
-            trigger=store.quote(f"statekeep_fence_{mapping.table[-1]}"),
-            table=table,
-            version=version,
-            id=id,
-            population=_literal(mapping.name),
-        )
-    arguments = ", ".join(map(_literal, (mapping.name, mapping.id, mapping.version)))
-    return (
-        named(store.kind, _STALE) + f"CREATE OR REPLACE TRIGGER statekeep_fence BEFORE UPDATE ON {table}\n"
-        f"  FOR EACH ROW WHEN (OLD.{version} IS DISTINCT FROM NEW.{version}\n"
-        "    AND current_setting('statekeep.reverting', true) IS DISTINCT FROM 'on')\n"
-        f"  EXECUTE FUNCTION statekeep.refuse_stale_version({arguments});\n"
-    )
+        trigger = store.quote(f"statekeep_fence_{mapping.table[-1]}")
+        return _filled(_SQLITE_STALE, trigger=trigger, **parts)
+    return _filled(_STALE, function=_function("refuse_stale_version", mapping), **parts)
 
 
 def block_events(store: Store, mapping: Mapping = OWN) -> str:
@@ -135,11 +129,9 @@ def block_events(store: Store, mapping: Mapping = OWN) -> str:
             history=name,
             rescued=_rescued(store, mapping, history.actor),
         )
-    # One function per pair of tables: its text names their columns.
-    pair = sha256("\0".join((mapping.name, *history.table)).encode()).hexdigest()[:8]
     return _filled(
         _RESCUED,
-        function="statekeep.refuse_events" + ("" if mapping.own else f"_{pair}"),
+        function=_function("refuse_events", mapping),
         history=name,
         actor=store.quote(history.actor),
         rescued=_rescued(store, mapping, history.actor),
@@ -179,6 +171,11 @@ def _qualified(store: Store, mapping: Mapping) -> str:
         (name,),
     )
     return name if found is None else store.quote(found[0], *mapping.table)
+
+
+def _function(name: str, mapping: Mapping) -> str:
+    """One function per table of actors: its text names the columns."""
+    return f"statekeep.{name}" + ("" if mapping.own else f"_{sha256(mapping.name.encode()).hexdigest()[:8]}")
 
 
 def _literal(text: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 from psycopg import errors, sql
@@ -26,6 +26,9 @@ PASSING = (
     errors.QueryCanceled,
 )
 STREAMED_ROWS = 5_000
+# What COPY's text format reads as something else (and a backslash before it, as itself).
+_SPECIAL = re.compile(r"[\\\t\n\r]")
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _PLACES = re.compile(r"\{\{|\{(\w+)\}")
 
 
@@ -109,11 +112,12 @@ class Postgres:
     def transaction(self, *, read_only: bool = False, snapshot: bool = False) -> Iterator[None]:
         with self._translated(), self._connection.transaction():
             isolation = "REPEATABLE READ" if snapshot else "READ COMMITTED"
-            access = "READ ONLY" if read_only or self.read_only else "READ WRITE"
+            # Never READ WRITE: whether writing is allowed is for the server to say.
+            access = ", READ ONLY" if read_only or self.read_only else ""
             limits = "" if read_only else f"; SET LOCAL lock_timeout = {LOCK_MS}"
             limits += "" if snapshot else f"; SET LOCAL statement_timeout = {STATEMENT_MS}"
             self._connection.execute(
-                f"SET TRANSACTION ISOLATION LEVEL {isolation}, {access}{limits}".encode()
+                f"SET TRANSACTION ISOLATION LEVEL {isolation}{access}{limits}".encode()
             )
             yield
 
@@ -161,6 +165,24 @@ class Postgres:
             if self._connection.broken:
                 raise ConnectionLost(f"{self.address}: the connection was lost ({_said(error)})") from error
             raise StateKeepError(f"{self.address}: {_said(error)}") from error
+
+
+def cell(value: Any) -> str:
+    """A value in COPY's text format; rows of cells are joined by tabs, and end with a newline."""
+    if value is None:
+        return "\\N"
+    if value is True or value is False:
+        return "t" if value else "f"
+    text: str = value
+    return text.translate(_ESCAPES) if _SPECIAL.search(text) else text
+
+
+def array(values: Sequence[str]) -> str:
+    """Texts as an array's literal, to be cast by the server: psycopg takes four times as long over a list."""
+    text = '","'.join(values)
+    if "\\" in text or text.count('"') != 2 * len(values) - 2:
+        text = '","'.join([v.replace("\\", "\\\\").replace('"', '\\"') for v in values])
+    return f'{{"{text}"}}' if values else "{}"
 
 
 def _said(error: psycopg.Error) -> str:

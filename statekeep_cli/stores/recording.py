@@ -39,8 +39,6 @@ _decode: Decoder[Any] = Decoder()
 _members: Decoder[dict[str, Raw]] = Decoder(dict[str, Raw])
 _items: Decoder[list[Raw]] = Decoder(list[Raw])
 _encode = Encoder().encode
-
-
 _NULL = Raw(b"null")
 
 
@@ -88,7 +86,7 @@ class Shape(Struct, frozen=True, gc=False, omit_defaults=True):
     beside: dict[str, Raw] = field(name="as", default_factory=dict)
 
 
-_shape: Decoder[Shape] = Decoder(Shape)
+_shape_of: Decoder[Shape] = Decoder(Shape)
 
 
 class Unfit(ValueError):
@@ -102,12 +100,16 @@ class Recorder:
         self._definition = definition
         self._version = version
         self._spellings: dict[bytes, str] = {}
-        self._shapes: dict[Any, str | None] = {}
+        self._shapes: dict[Any, str] = {}
 
     def row(self, actor: Actor[Any, Any], record: Mapping[str, Raw]) -> ActorRow:
         """The row of one record: as the reader settled it, and with everything in it."""
         has_history = actor.history is not None
         id = str(actor.id)
+        if actor.redacted:
+            raise Unfit(
+                f"actor '{id}' comes from a redacted snapshot, which is for previews; import a whole export"
+            )
         definition = self._definition if actor.definition is None else actor.definition
         version = self._version if actor.version is None else str(actor.version)
         if definition is None or version is None:
@@ -197,7 +199,8 @@ def event_rows(history: bytes) -> list[EventRow]:
     try:
         text = msgspec.json.format(history, indent=-1)
         items = _events.decode(text)
-        if _encode(items) == text:
+        # A NUL is text to JSON, and to no column.
+        if _encode(items) == text and b"\\u0000" not in text:
             return [
                 (item, None, None, None)
                 if type(item) is str
@@ -232,7 +235,7 @@ def record_of(row: ActorRow, revision: int, trace: Sequence[bytes], rescue: byte
     An actor that nobody has moved (`revision` 0) comes out as it came in. Otherwise keys that it did not
     have, because they said nothing then, come out where they say something now.
     """
-    shape = _shape.decode(row.shape) if row.shape else Shape()
+    shape = _shape_of.decode(row.shape) if row.shape else Shape()
     moved = revision != 0
     extra = {key: bytes(raw) for key, raw in _members.decode(row.extra).items()} if row.extra else {}
     if row.status == "needs_rescue" and rescue is not None:

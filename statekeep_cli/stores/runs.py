@@ -31,8 +31,10 @@ from statekeep_cli.stores.interface import Store
 BEAT_SECONDS = 2.0
 # A holder whose heartbeat stands still for so long is gone.
 STALE_SECONDS = 10.0
+# How long a server may need to notice that a client is gone, in the middle of a statement perhaps.
+LINGER_SECONDS = 5.0
 _several: Decoder[list[Raw]] = Decoder(list[Raw])
-_LOCK_SPACE = 0x5374_6B70  # "Stkp": the first half of an advisory lock's key
+LOCK_SPACE = 0x5374_6B70  # "Stkp": the first half of an advisory lock's key
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,7 @@ class Lease:
         self._acquire()
 
     def _acquire(self) -> None:
-        if self.locks and not self._try_lock():
+        if self.locks and not self._try_lock() and not (self._is_dead(self._holder()) and self._freed()):
             raise self._locked()
         try:
             for _ in range(3):
@@ -286,12 +288,26 @@ class Lease:
             raise
 
     def _try_lock(self) -> bool:
-        found = self.store.one("SELECT pg_try_advisory_lock(%s, %s)", (_LOCK_SPACE, self.population))
+        found = self.store.one("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_SPACE, self.population))
         return bool(found and found[0])
+
+    def _freed(self) -> bool:
+        """Get the lock of a session whose client is gone, which the server is about to notice."""
+        until = time.monotonic() + LINGER_SECONDS
+        while time.monotonic() < until:
+            time.sleep(0.05)
+            if self._try_lock():
+                return True
+        return False
+
+    @staticmethod
+    def _is_dead(there: Mapping[str, Any]) -> bool:
+        """Is it known that the holder is no more?"""
+        return there.get("host") == socket.gethostname() and is_alive(there["pid"], there["boot"]) is False
 
     def _unlock(self) -> None:
         if self.locks:
-            self.store.one("SELECT pg_advisory_unlock(%s, %s)", (_LOCK_SPACE, self.population))
+            self.store.one("SELECT pg_advisory_unlock(%s, %s)", (LOCK_SPACE, self.population))
 
     def _holder(self) -> dict[str, Any]:
         return holder(self.store, self.population)
@@ -301,7 +317,7 @@ class Lease:
         if self.locks and there["locked"]:
             return False  # its lock would still be held
         if there["host"] == socket.gethostname():
-            alive = _alive(there["pid"], there["boot"])
+            alive = is_alive(there["pid"], there["boot"])
             if alive is not None:
                 return alive
         until = time.monotonic() + self.stale
@@ -387,7 +403,7 @@ class Lease:
         """Go on over another connection, after the first was lost."""
         self.store = store
         self.locks = store.kind == "postgres" and not store.pooled
-        if self.locks and not self._try_lock():
+        if self.locks and not self._try_lock() and not self._freed():
             raise self._locked()
         self.beat()
 
@@ -451,13 +467,14 @@ def _boot(pid: int) -> str | None:
     """What tells a process from a later one with its number: this boot, and when the process began."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        begun = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # One that was killed is dead, even where nobody has asked yet how it ended (Z).
+        return None if facts[0] in "ZX" else f"{boot}:{facts[19]}"
     except (OSError, IndexError):
         return None
-    return f"{boot}:{begun}"
 
 
-def _alive(pid: Any, boot: str | None) -> bool | None:
+def is_alive(pid: Any, boot: str | None) -> bool | None:
     """Is this process of this host alive? None where it cannot be told."""
     if boot is None:
         return None

@@ -113,7 +113,7 @@ CREATE TABLE {classes} (
   outcome text NOT NULL,            -- migrate, strand, stay, manual or revert
   reason text NOT NULL DEFAULT '',
   rule text NOT NULL DEFAULT '',
-  marker json,                      -- the trace item that the decision adds to the actor's history
+  marker json,                      -- the trace item (or a list) that it adds to the actor's history
   decision json NOT NULL,           -- the whole decision with its evidence
   PRIMARY KEY (run, class)
 );

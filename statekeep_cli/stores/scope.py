@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from statekeep_cli.core.mapping import Mapping
+from statekeep_cli.errors import StateKeepError
 from statekeep_cli.stores import installing, runs
 from statekeep_cli.stores.actors import Actors
 from statekeep_cli.stores.catalogue import Columns, columns
@@ -17,7 +18,8 @@ class Scope:
 
     `population` is its number in StateKeep's own tables, None where it has none yet. `definitions` are
     the ids of own actors that are looked at, `target` the (definition, version) they move to, `where`
-    an SQL condition of the user's; `rescued`: only actors that need rescue.
+    an SQL condition of the user's; `rescued`: only actors that need rescue; `everyone`: histories
+    also of actors that nothing is decided about (those that are done).
     """
 
     mapping: Mapping
@@ -27,6 +29,7 @@ class Scope:
     target: tuple[str, str] | None = None
     where: str = ""
     rescued: bool = False
+    everyone: bool = False
 
     def actors(self, store: Store) -> Actors:
         return Actors(
@@ -38,6 +41,7 @@ class Scope:
             self.target,
             self.where,
             self.rescued,
+            self.everyone,
         )
 
 
@@ -59,4 +63,10 @@ def scope(
         installing.require(store)
     there = installing.installed(store) > 0
     number = runs.population(store, mapping.name, create=writing) if there else None
-    return Scope(mapping, columns(store, mapping), number, definitions, target, where, rescued)
+    found = columns(store, mapping)
+    if writing and found.revision_kind == "other":
+        raise StateKeepError(
+            f"{mapping.name}: '{mapping.revision}' is {found.revision}, and StateKeep cannot give it a new"
+            " value with a write; name an integer, timestamp or uuid column under actors.revision"
+        )
+    return Scope(mapping, found, number, definitions, target, where, rescued)

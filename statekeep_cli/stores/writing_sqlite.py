@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from statekeep_cli.stores.sqlite import Sqlite
 
@@ -22,6 +24,7 @@ def write(actors: Actors, run: int, kinds: Sequence[Kind], changes: Sequence[Cha
             if actors.mapping.uses_marks and not actors.mapping.own:
                 _mark(actors, store, kind, mine)
     touched = [k.writes and bool(_sets(actors, k)[0]) for k in kinds]
+    after = _revision_after(actors, store, [c for c in changes if touched[c.kind]])
     store.execute_many(
         "INSERT INTO {decisions} (actor, population, run, class, events, revision, before)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s)",
@@ -32,12 +35,28 @@ def write(actors: Actors, run: int, kinds: Sequence[Kind], changes: Sequence[Cha
                 run,
                 kinds[c.kind].number,
                 c.events,
-                str(int(c.revision) + 1 if touched[c.kind] else c.revision),
+                after(c) if touched[c.kind] else str(c.revision),
                 c.before,
             )
             for c in changes
         ),
     )
+
+
+def _revision_after(actors: Actors, store: Sqlite, changes: Sequence[Change]) -> Callable[[Change], str]:
+    """change -> the revision of an actor whose row was written to."""
+    if actors.mapping.own:
+        return lambda c: str(int(c.revision) + 1)
+    # A team's table may have triggers of its own: what it says counts.
+    quote = actors.store.quote
+    column, key = _name(quote(actors.mapping.revision)), _name(quote(actors.mapping.id))
+    rows = store.rows(
+        f"SELECT CAST({key} AS text), CAST({actors.revision(column)} AS text) FROM {actors.table}"
+        f" WHERE {key} IN (SELECT value FROM json_each(%s))",
+        (json.dumps([c.id for c in changes]),),
+    )
+    found: dict[str, str] = dict(rows)
+    return lambda c: str(found[c.id])
 
 
 def _sets(actors: Actors, kind: Kind) -> tuple[list[str], list[Any]]:
@@ -46,7 +65,7 @@ def _sets(actors: Actors, kind: Kind) -> tuple[list[str], list[Any]]:
     sets: list[str] = []
     values: list[Any] = []
     for column, value in (
-        (m.state, actors.stored_state(kind.state)),
+        (m.state, actors.stored_state(kind.state, kind.exact)),
         (m.version, kind.version),
         (m.definition, kind.definition),
     ):
@@ -60,41 +79,51 @@ def _sets(actors: Actors, kind: Kind) -> tuple[list[str], list[Any]]:
     return sets, values
 
 
-def _update(actors: Actors, store: Sqlite, kind: Kind, changes: Sequence[Change]) -> None:
+def _update(actors: Actors, store: Sqlite, its: Kind, changes: Sequence[Change]) -> None:
     """Compare and set; every row, or `Moved`."""
     from statekeep_cli.stores.actors import Moved
 
     m, quote = actors.mapping, store.quote
-    sets, values = _sets(actors, kind)
+    sets, values = _sets(actors, its)
     revision, key = _name(quote(m.revision)), _name(quote(m.id))
     if not sets:
         return
-    sets.append(f"{revision} = {revision} + 1")
+    compared = actors.revision(revision)
+    fresh = {
+        # As others have written it: with a T between date and time, or a space.
+        "timestamp": "strftime(CASE WHEN {0} LIKE '%%T%%' THEN '%%Y-%%m-%%dT%%H:%%M:%%f'"
+        " ELSE '%%Y-%%m-%%d %%H:%%M:%%f' END, 'now')",
+        "uuid": f"'{uuid4()}'",
+    }
+    sets.append(f"{revision} = " + fresh.get(actors.columns.revision_kind, "{0} + 1").format(compared))
     rich = any(c.context is not None or c.snapshot is not None for c in changes)
     more: list[tuple[str, Any]] = []
     if rich and m.context:
-        more.append((f"{_name(quote(m.context))} = coalesce(%s, {_name(quote(m.context))})", None))
+        there = _name(quote(m.context))
+        more.append((f"{there} = CASE %s WHEN '' THEN NULL ELSE coalesce(%s, {there}) END", None))
     if rich:
-        for name, column in m.context_columns:
+        for (name, column), kind in zip(m.context_columns, actors.columns.context_columns, strict=True):
             there = _name(quote(column))
-            more.append((f"{there} = CASE WHEN %s IS NULL THEN {there} ELSE json_extract(%s, %s) END", name))
+            # Here a context is the keys that change (`Actors.changed_columns`).
+            new = "json_quote(json_extract(%s, %s))" if kind == "JSON" else "json_extract(%s, %s)"
+            new = f"CASE json_type(%s, %s) WHEN 'null' THEN NULL ELSE {new} END"
+            more.append((f"{there} = CASE WHEN json_type(%s, %s) IS NULL THEN {there} ELSE {new} END", name))
     if rich and m.snapshot:
         more.append(("snapshot = coalesce(%s, snapshot)", None))
 
     def row(c: Change) -> list[Any]:
         given = list(values)
         if rich and m.context:
-            given.append(c.context)
+            given += [c.context, c.context]
         if rich:
             for name, _ in m.context_columns:
-                path = '$."' + name.replace('"', '\\"') + '"'
-                given += [c.context, c.context, path]
+                given += [c.context, f'$."{name}"'] * 3
         if rich and m.snapshot:
             given.append(c.snapshot)
         return [*given, c.id, c.revision]
 
     assignments = ", ".join([*sets, *(text for text, _ in more)])
-    statement = f"UPDATE {actors.table} SET {assignments} WHERE {key} = %s AND {revision} = %s"
+    statement = f"UPDATE {actors.table} SET {assignments} WHERE {key} = %s AND {compared} = %s"
     if store.execute_many(statement, map(row, changes)) != len(changes):
         raise Moved
 

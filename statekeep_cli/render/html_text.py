@@ -1,0 +1,42 @@
+"""User text inside HTML: escaped, inert, and cut to what a picture has room for."""
+
+from __future__ import annotations
+
+import html
+
+from statekeep_cli.render.terminal import cells, inert, shown
+from statekeep_cli.render.words import state_text
+
+
+def esc(text: str, limit: int = 1000) -> str:
+    """User text for an element or a quoted attribute; control and direction characters are made visible."""
+    return html.escape(shown(text, limit))
+
+
+def block(text: str) -> str:
+    """Lines of user text, for a `<pre>`."""
+    return "\n".join(html.escape(inert(line)) for line in text.strip("\n").split("\n"))
+
+
+def fitted(text: str, width: float, per_cell: float) -> str:
+    """As much of a text as `width` pixels hold, escaped, with an ellipsis where some is left out."""
+    safe = inert(text[:400])
+    room = max(int(width / per_cell), 2)
+    if cells(safe) <= room:
+        return html.escape(safe)
+    while safe and cells(safe) > room - 1:
+        safe = safe[:-1]
+    return html.escape(safe) + "…"
+
+
+def compact(state: str) -> str:
+    """A state value (as JSON) for where there is little room: what all its leaves share is said once, as in
+    `granting: approved.done + registered.open`."""
+    said = state_text(state)
+    leaves = [leaf.split(".") for leaf in said.split(" + ")]
+    shared = 0
+    while len(leaves) > 1 and all(len(x) > shared + 1 and x[shared] == leaves[0][shared] for x in leaves):
+        shared += 1
+    if not shared:
+        return said
+    return ".".join(leaves[0][:shared]) + ": " + " + ".join(".".join(x[shared:]) for x in leaves)
