@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import processes, routing
+from benchmarks import databases, processes, routing
 from benchmarks.make_log import write_log
 from benchmarks.measure import Row, machine, table
 
@@ -53,6 +53,8 @@ def main() -> int:
             rows += processes.start(options.runs)
             rows += processes.preview(folder / "loan", options.runs)
         rows += processes.jobs(folder / "loan", options.runs)
+        rows += databases.postgres(folder / "loan", options.runs)
+        rows += databases.sqlite(folder / "loan", options.runs)
         if options.ten_times:
             write_log(folder / "long", 10 * options.actors, "loan")
             rows += processes.memory(folder / "loan", folder / "long")

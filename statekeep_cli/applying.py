@@ -32,7 +32,7 @@ from statekeep_cli.errors import (
     StoppedPartWay,
 )
 from statekeep_cli.interruptions import RECONNECTS, reconnected, stopping
-from statekeep_cli.loading import Loader, preimage, recorded_events
+from statekeep_cli.loading import Loader, preimage, rare_collections, recorded_events
 from statekeep_cli.stores import runs
 from statekeep_cli.stores.actors import Actors, Bounds, Change, Kind, Moved, Row
 from statekeep_cli.stores.interface import Store
@@ -119,7 +119,7 @@ class Application:
     def go(self, first: Sequence[str] = (), limit: int | None = None) -> Done:
         """Work until nothing is left, or until halted. `first`: these actors before all others;
         `limit`: stop when so many have a decision."""
-        with stopping(self.stop):
+        with stopping(self.stop), rare_collections():
             # In this order: what a run is told before it is held is refused, and cannot be lost here.
             runs.set_status(self.store, self.run.run, "running")
             self.lease.hold(self.run.run)

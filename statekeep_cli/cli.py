@@ -27,6 +27,7 @@ def app() -> Any:
 
     from statekeep_cli.commands.apply import apply
     from statekeep_cli.commands.check import check
+    from statekeep_cli.commands.ci import ci
     from statekeep_cli.commands.control import cancel, pause, resume
     from statekeep_cli.commands.db import db
     from statekeep_cli.commands.diff import diff
@@ -64,7 +65,7 @@ def app() -> Any:
     )
     typer_app.callback()(root)
     for command in (check, diff, preview, apply, explain, suggest, infer, schema,
-                    status, pause, resume, cancel, watch, revert, log, snapshot):  # fmt: skip
+                    status, pause, resume, cancel, watch, revert, log, snapshot, ci):  # fmt: skip
         typer_app.command()(command)
     typer_app.add_typer(db)
     typer_app.add_typer(rescue)

@@ -141,7 +141,7 @@ def representatives(report: Report) -> list[str]:
 def share(text: str, routed: int) -> int:
     """`N` or `N%` of the routed actors, at least 1. Raises `ValueError`."""
     value = text.strip()
-    number = Fraction(value[:-1]) / 100 * routed if value.endswith("%") else Fraction(int(value))
+    number = Fraction(value[:-1]) / 100 if value.endswith("%") else Fraction(int(value))
     if number <= 0:
-        raise ValueError
-    return max(1, int(number))
+        raise ValueError(text)
+    return max(1, int(number * routed) if value.endswith("%") else int(number))

@@ -21,7 +21,7 @@ from statekeep_cli.core.report import Tally, Unreadable
 from statekeep_cli.core.trace import Actor, Symbols
 from statekeep_cli.deciding import Decided, Part, Task, Worker
 from statekeep_cli.errors import DatabaseBusy, InputUnreadable, Problem, StateKeepError
-from statekeep_cli.loading import Loader
+from statekeep_cli.loading import Loader, rare_collections
 from statekeep_cli.readers.actors import LISTED
 from statekeep_cli.render.jsonl import Lines
 from statekeep_cli.stores.actors import Actors, Bounds, Row
@@ -73,17 +73,18 @@ def survey(
                 if left == 0:
                     return
 
-    for part in decided():
-        tally.merge(part.tally, done)
-        bad += len(part.unreadable)
-        first += [Unreadable(*one) for one in part.unreadable[: LISTED - len(first)]]
-        if write is not None:
-            write(part.output)
-            for one in part.unreadable:
-                write(lines.unreadable(Unreadable(*one)))
-        done += part.actors
-        if on_part is not None:
-            on_part(done, done)
+    with rare_collections():
+        for part in decided():
+            tally.merge(part.tally, done)
+            bad += len(part.unreadable)
+            first += [Unreadable(*one) for one in part.unreadable[: LISTED - len(first)]]
+            if write is not None:
+                write(part.output)
+                for one in part.unreadable:
+                    write(lines.unreadable(Unreadable(*one)))
+            done += part.actors
+            if on_part is not None:
+                on_part(done, done)
     if bad and not task.keep_going:
         problems = tuple(Problem(store.address, 0, 0, one.message) for one in first)
         raise InputUnreadable(

@@ -19,7 +19,7 @@ from tests.databases import Database
 
 State = Any
 
-V1 = {
+V1: dict[str, Any] = {
     "id": "order",
     "version": 1,
     "initial": "new",
@@ -54,19 +54,19 @@ _PACKING = {
         "weighing": {"on": {"BOXED": "#order.shipping"}},
     },
 }
-V2 = {
+V2: dict[str, Any] = {
     **V1,
     "version": 2,
     "states": {
-        **V1["states"],  # type: ignore[dict-item]
+        **V1["states"],
         "paid": {"on": {"PACK": "packing", "FLAG": "inspection"}},
         "inspection": {"on": {"OK": "paid"}},
         "packing": _PACKING,
     },
     "migration": {"context": {"defaults": {"currency": "eur"}}},
 }
-del V2["states"]["review"]  # type: ignore[attr-defined]
-V3 = {
+del V2["states"]["review"]
+V3: dict[str, Any] = {
     **V2,
     "version": 3,
     "stateMapping": {"review": "inspection"},
@@ -177,7 +177,7 @@ class Orders:
             columns.append("deleted boolean")
         script = ""
         if s.state == "enum":
-            names = [n for v in (V1, V2) for n in v["states"]]  # type: ignore[attr-defined]
+            names = [n for v in (V1, V2) for n in v["states"]]
             labels = ", ".join(f"'{n}'" for n in dict.fromkeys(names))
             script += f"CREATE TYPE order_state AS ENUM ({labels});\n"
         script += f"CREATE TABLE team_orders ({', '.join(columns)});\n"
@@ -254,7 +254,7 @@ class Orders:
         s, name = self.shape, self._id(number)
         state: State = way[-1][1] if way else "new"
         record: dict[str, Any] = {"id": name, "version": 1, "status": "active", "state": state}
-        columns, values = ["id", "status"], [name, self.stored(state)]
+        columns, values = ["id", "status"], list[Any]([name, self.stored(state)])
         if s.version:
             columns.append("v")
             values.append("1")
@@ -263,8 +263,8 @@ class Orders:
             columns.append("data")
             values.append(json.dumps(record["context"]))
         if s.context == "columns":
-            # Ever fourth has a currency already; what is NULL is not there.
-            context = {
+            # Every fourth has a currency already; what is NULL is not there.
+            context: dict[str, Any] = {
                 "amount": number / 4,
                 "country": "d'e\"",
                 "tags": {"a": [1, None, "x"]},

@@ -76,6 +76,7 @@ def line(place: Problem) -> tuple[str, str]:
 
 PAID = {"state": "paid", "history": ["SEND", "PAY"]}
 SENT = {"state": "sent", "history": ["SEND"]}
+BACK = {"state": "held", "history": ["SEND", "BACK", "HOLD"]}
 HELD = {"state": "held", "history": ["HOLD"]}
 
 
@@ -96,6 +97,7 @@ def test_a_removed_state_is_its_key_in_the_source(tmp_path: Path) -> None:
         ("SEND: sent, ", "SEND: checked, ", SENT, "diverged", "checked"),
         ("      PAY: paid\n", "      PAY: checked\n", PAID, "diverged", "checked"),
         ("      PAY: paid\n", "", PAID, "event_refused", "on"),
+        ("      BACK: draft\n", "", BACK, "event_refused", "on"),
         ("      PAY: paid\n", "      PAY: [{target: checked, guard: g}, paid]\n", PAID, "ambiguous", None),
         ("initial: draft", "initial: held", SENT, None, "held"),
     ],
@@ -188,6 +190,25 @@ migration:
     assert line(places["declared"])[0] == line(places["obligation_unmet"])[0] == "side.yaml"
     for name in set(places) - {"declared", "obligation_unmet"}:
         assert Path(places[name].path).name in ("v2.yaml", "side.yaml")
+
+
+def test_a_mapping_entry(tmp_path: Path) -> None:
+    """The entry that was used, also behind one whose name begins alike, and in either spelling."""
+    v1 = V1.replace("paid: {on: {SHIP: shipped}}", "paid: {initial: a, states: {a: {on: {SHIP: b}}, b: {}}}")
+    v1 = v1.replace("  shipped: {type: final}\n", "")
+    v2 = (
+        v1.replace("version: 1", "version: 2")
+        .replace("  paid: ", "  settled: ")
+        .replace("PAY: paid", "PAY: settled")
+    )
+    v2 = v2.replace("{a: {on: {SHIP: b}}, b: {}}", "{c: {}}").replace("initial: a", "initial: c")
+    block = "stateMapping:\n  sent: sent\n  paid: settled\n"
+    nested = "migration:\n" + "".join(f"  {x}\n" for x in block.splitlines())
+    actor = {"state": {"paid": "a"}, "history": ["SEND", "PAY"]}
+    for text in (block, nested):
+        place = preview(tmp_path, v2 + text, actor, v1=v1).places()["substate_unmapped"]
+        assert line(place) == ("v2.yaml", "paid") or line(place) == ("v2.yaml", "settled")
+        assert "paid: settled" in place.text
 
 
 def test_hazards(tmp_path: Path) -> None:

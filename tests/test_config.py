@@ -197,6 +197,7 @@ HISTORY = "history: {table: log, actor: a, event: e, order: id}\n"
         (actors(revision="status"), "CF002", 6, 13, "comparing the state alone"),
         (actors(revision="workflow_version"), "CF002", 6, 13, "does not change with every write"),
         (actors(rescue="status"), "CF003", 6, 11, "'status' is both 'state' and 'rescue'"),
+        (actors(context={"a": "x", "b": "x"}), "CF003", 8, 8, "'x' is both 'a' and 'b' of the context"),
         (actors(table="a.b.c"), "CF004", 2, 10, "write schema.table"),
         (actors(table=".b"), "CF004", 2, 10, "write schema.table"),
         (actors(where="a = 1; DROP TABLE b"), "CF006", 6, 10, "without semicolons"),

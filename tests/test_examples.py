@@ -95,6 +95,10 @@ def separate_commands() -> list[Command]:
     return [command for command in every_command() if not in_order(command.example)]
 
 
+def stateful() -> list[Path]:
+    return [example for example in examples() if in_order(example)]
+
+
 def outcomes(example: Path, folder: Path) -> Iterator[tuple[Command, int, str]]:
     """Each command of an example with its exit code and output, in a copy of the examples."""
     copy = shutil.copytree(EXAMPLES, folder / "examples") / example.name
@@ -102,7 +106,7 @@ def outcomes(example: Path, folder: Path) -> Iterator[tuple[Command, int, str]]:
         yield command, *command.run(copy)
 
 
-@pytest.mark.parametrize("example", filter(in_order, examples()), ids=lambda p: p.name)
+@pytest.mark.parametrize("example", stateful(), ids=lambda p: p.name)
 def test_output_in_order(example: Path, tmp_path: Path) -> None:
     for command, code, output in outcomes(example, tmp_path):
         assert output == command.expected.read_text(), command.expected.name
@@ -173,7 +177,7 @@ def test_after_version_2() -> None:
 
 def update() -> None:
     found = [(command, *command.run()) for command in separate_commands()]
-    for example in filter(in_order, examples()):
+    for example in stateful():
         with tempfile.TemporaryDirectory() as folder:
             found += outcomes(example, Path(folder))
     for command, code, output in found:

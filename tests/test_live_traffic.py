@@ -51,6 +51,7 @@ def write(kind: str, where: str, ids: list[int], seed: int, said: str) -> None:
     lock longer than 5 seconds.
     """
     stopping: list[int] = []
+    began_by = os.getppid()
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
     rng = random.Random(seed)
     connection: Any
@@ -63,7 +64,7 @@ def write(kind: str, where: str, ids: list[int], seed: int, said: str) -> None:
         connection = sqlite3.connect(where, timeout=5, isolation_level=None)
         place, begin = "?", "BEGIN IMMEDIATE"
     found: dict[str, Any] = {"written": [], "missed": 0, "failed": []}
-    while not stopping:
+    while not stopping and os.getppid() == began_by:
         order = rng.choice(ids)
         try:
             state, version, revision, why = connection.execute(
@@ -117,6 +118,14 @@ class Writers:
             command = [sys.executable, "-c", code, self.kind, self.where, str(path), str(n), str(said)]
             process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
             self._processes.append((process, said))
+
+    def __enter__(self) -> Writers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process, _said in self._processes:
+            process.kill()
+            process.wait()
 
     def stop(self) -> list[dict[str, Any]]:
         for process, _ in self._processes:
@@ -176,13 +185,13 @@ def test_traffic_all_through_an_apply(database: Database, forks: Forker, tmp_pat
     store = database.connect()
     contexts = {i: s.context for i, s in orders.seen(store).items()}
     starts, logged = orders.seen(store), orders.events(store)
-    writers = Writers(orders, database, tmp_path)
-    writers.start(WRITERS[database.kind], ids)
-    until_written(store, 20)
     pace = ["--max-rate", "3000", "--batch-size", "200"] if database.kind == "sqlite" else []
-    ended = forks.run(*orders.apply("--jobs", "2", *pace))
-    until_written(store, 200)
-    written = writers.stop()
+    with Writers(orders, database, tmp_path) as writers:
+        writers.start(WRITERS[database.kind], ids)
+        until_written(store, 20)
+        ended = forks.run(*orders.apply("--jobs", "2", *pace))
+        until_written(store, 200)
+        written = writers.stop()
     assert ended.code in (0, 7), ended.said
 
     assert [w["failed"] for w in written] == [[]] * len(written)

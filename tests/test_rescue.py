@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from statekeep_cli import cli
+from statekeep_cli.commands.options import same_database
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.mapping import OWN
 from statekeep_cli.readers.definitions import read_definition
@@ -297,6 +298,17 @@ def test_show_without_its_definitions(run: Run, issues: list[str], store: Store,
     assert "issue@2 has no state in_review" in said
     assert "no timeline" in said
     assert "statekeep db import" in said.replace("\n", " ")
+
+
+def test_a_password_is_not_repeated() -> None:
+    for url in (
+        "postgresql://me:secret@host/db",
+        "host=x password=secret",
+        "postgresql://h/d?password=secret",
+    ):
+        assert same_database(url, "c.yaml") == ["--db", "URL", "--config", "c.yaml"]
+    assert same_database("x.db", None) == ["--db", "x.db"]
+    assert same_database(None, None) == []
 
 
 # --- explain --db ---
@@ -777,7 +789,6 @@ def test_foreign_tables(
     assert "9 migrated, 0 need rescue" in capsys.readouterr().out
     assert run("rescue", "list", *mapped) == 0
     assert "no actor needs rescue" in capsys.readouterr().out
-    assert run("status") in (0, 2)
 
 
 def test_uuids_and_xmin(tmp_path: Path, postgres: Database, capsys: Capture) -> None:

@@ -20,6 +20,7 @@ from statekeep_cli.commands.options import (
     Where,
     command_line,
     references,
+    same_database,
     split,
 )
 from statekeep_cli.errors import Findings, UsageMistake
@@ -116,7 +117,18 @@ def apply(
         for option, value in (("--history", history), ("-o", out), ("--force", force)):
             if value:
                 raise UsageMistake(f"{option} goes with --actors; leave it out with a database")
-        wishes = Wishes(yes, dry_run, canary, jobs or 2, batch_size, max_rate, max_lag, keep_going, quiet)
+        wishes = Wishes(
+            yes,
+            dry_run,
+            canary,
+            jobs or 2,
+            batch_size,
+            max_rate,
+            max_lag,
+            keep_going,
+            quiet,
+            again=tuple(same_database(db, config)),
+        )
         apply_database(definitions, db, config, migration, where, gate, outputs, wishes)
         return
     for option, value in (("--db", db), ("--where", where), ("--canary", canary), ("--dry-run", dry_run)):

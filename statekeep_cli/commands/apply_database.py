@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -47,6 +48,7 @@ class Wishes:
     quiet: bool = False
     rescued: bool = False  # only those: `rescue retry`
     kind: str = "apply"
+    again: tuple[str, ...] = ()  # the options that name the same database
 
 
 def apply_database(
@@ -61,9 +63,17 @@ def apply_database(
 ) -> None:
     """Count, ask, then write; see `apply`."""
     from statekeep_cli.deployments import subject
+    from statekeep_cli.planning import share
     from statekeep_cli.readers.config import read_config
     from statekeep_cli.stores.connect import connect
 
+    if wishes.canary is not None:
+        try:
+            share(wishes.canary, 0)
+        except (ValueError, ZeroDivisionError):
+            raise UsageMistake(
+                f"--canary {wishes.canary}: give a number of actors (10) or a share (1%)"
+            ) from None
     plan = read_plan(given[0]) if len(given) == 1 else None
     if plan is not None:
         if migration is not None or where:
@@ -245,13 +255,7 @@ def _write(
     limit = None
     if wishes.canary is not None:
         report = counted.report
-        routed = report.would_migrate + report.would_strand + report.would_stay
-        try:
-            limit = share(wishes.canary, routed)
-        except ValueError:
-            raise UsageMistake(
-                f"--canary {wishes.canary}: give a number of actors (10) or a share (1%)"
-            ) from None
+        limit = share(wishes.canary, report.would_migrate + report.would_strand + report.would_stay)
         first = representatives(report)
         limit = max(limit, len(first))
     with Progress("writing", run.total, "actors", quiet=wishes.quiet) as progress:
@@ -301,7 +305,7 @@ def _finish(store: Store, run: int, about: Subject, done: Done, wishes: Wishes, 
     stream = sys.stdout if outputs.text_on_stdout else sys.stderr
     print(f"run {run}: {said}{skipped}", file=stream)
     if by.get("strand") and not done.halted:
-        print("next: statekeep rescue list", file=stream)
+        print(f"next: {shlex.join(['statekeep', 'rescue', 'list', *wishes.again])}", file=stream)
     if done.halted:
         what = {
             "paused": f"was paused; go on with statekeep resume {run}, then the same command",

@@ -93,3 +93,10 @@ def command_line(
     for option, value in (("--actors", actors), ("--history", history), ("--migration", migration)):
         words += [option, value] if value else []
     return shlex.join([*words, *more])
+
+
+def same_database(database: str | None, config: str | None) -> list[str]:
+    """The options that name the same database; a URL may hold a password and is not repeated."""
+    secret = database is not None and ("@" in database or "password" in database.lower())
+    url = ["--db", "URL" if secret else database] if database else []
+    return [*url, *(["--config", config] if config else [])]

@@ -169,7 +169,9 @@ def _summarize(report: Report, view: View) -> None:
     try:
         with open(path, "ab") as file:
             room = SUMMARY - file.tell()  # earlier commands of the step may have written there
-            page = markdown(report, view.show_ids, view.full, limit=room, size=lambda s: len(s.encode()))
+            page = markdown(
+                report, view.show_ids, view.full, view.locations, limit=room, size=lambda s: len(s.encode())
+            )
             if len(page.encode()) <= room:
                 file.write(page.encode() + b"\n")
     except OSError as error:

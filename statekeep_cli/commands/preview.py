@@ -101,7 +101,7 @@ def preview(
     from statekeep_cli.commands.accepting import Accepting
     from statekeep_cli.commands.locating import located
     from statekeep_cli.commands.output import Outputs
-    from statekeep_cli.commands.picturing import finder, pictures
+    from statekeep_cli.commands.picturing import from_export, pictures
     from statekeep_cli.core.gate import Gate
     from statekeep_cli.deciding import Task, decide_all
     from statekeep_cli.readers.actors import size_of
@@ -136,16 +136,20 @@ def preview(
             references(known), decided.unreadable, decided.first_unreadable, decided.notes
         )
         report, beyond = accepting.of(report)
+        refusals = gate.refusals(beyond)
         outputs.write_report(
             report,
             next_command(report, definitions, actors, history, migration),
             lambda: pictures(
-                task.sources, task.target, report, gate, finder(actors, histories) if show_ids else None
+                task.sources,
+                task.target,
+                report,
+                refusals,
+                from_export(actors, histories, task.sources, task.target) if show_ids else None,
             ),
             locate=lambda: located(report, task.sources, task.target, (*known.sources, known.target)),
             levels=gate.levels(beyond),
         )
-    refusals = gate.refusals(beyond)
     if refusals:
         raise Findings("; ".join(refusals))
     if detailed_exitcode and report.would_migrate:

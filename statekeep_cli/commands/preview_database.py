@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from statekeep_cli.commands.options import command_line
+from statekeep_cli.commands.options import command_line, same_database
 from statekeep_cli.errors import ChangesPending, Findings, UsageMistake
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def preview_database(
     from statekeep_cli.commands.accepting import Accepting
     from statekeep_cli.commands.locating import located
     from statekeep_cli.commands.output import Outputs
-    from statekeep_cli.commands.picturing import pictures
+    from statekeep_cli.commands.picturing import from_database, pictures
     from statekeep_cli.core.gate import Gate
     from statekeep_cli.core.plan import Plan
     from statekeep_cli.deciding import Task
@@ -80,6 +80,7 @@ def preview_database(
             )
         report = decided.tally.report(about.references, decided.unreadable, decided.first_unreadable)
         report, beyond = accepting.of(report)
+        refusals = gate.refusals(beyond)
         if out is not None:
             plan = Plan.of(report, about.digests, tuple(definitions), migration, where)
             with replacing(out) as file:
@@ -87,11 +88,16 @@ def preview_database(
         outputs.write_report(
             report,
             _next(report, definitions, db, config, migration, out),
-            lambda: pictures(about.sources, about.target, report, gate),
+            lambda: pictures(
+                about.sources,
+                about.target,
+                report,
+                refusals,
+                from_database(store, about) if show_ids else None,
+            ),
             locate=lambda: located(report, about.sources, about.target, about.files),
             levels=gate.levels(beyond),
         )
-    refusals = gate.refusals(beyond)
     if refusals:
         raise Findings("; ".join(refusals))
     if detailed_exitcode and report.would_migrate:
@@ -106,12 +112,10 @@ def _next(
     migration: str | None,
     out: str | None,
 ) -> str:
-    """What to run next; a URL may hold a password and is not repeated."""
-    more = [x for option, value in (("--config", config), ("--migration", migration)) if value
-            for x in (option, value)]  # fmt: skip
-    url = ["--db", db if db and "@" not in db else "URL"] if db else []
+    """What to run next."""
+    again = same_database(db, config)
     if out is not None:
-        return command_line("apply", [out], None, None, None, *url, *(["--config", config] if config else []))
+        return command_line("apply", [out], None, None, None, *again)
     if report.would_migrate or report.would_strand:
-        return command_line("apply", definitions, None, None, None, *url, *more)
+        return command_line("apply", definitions, None, None, migration, *again)
     return ""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from typing import Any, Literal
 
 from statekeep_cli.core.decision import Hazard
@@ -17,6 +19,7 @@ from statekeep_cli.core.report import Group, GroupKey, Report
 Pointer = tuple[str | int, ...]
 TARGET: Literal["target"] = "target"  # what is about the deployment as a whole
 FindingKey = GroupKey | Hazard | Literal["target"]
+CANDIDATES = 5  # transitions that one finding is put down to
 _OUTCOMES = {"onDone": "done.actor", "onError": "error.actor", "onSnapshot": "snapshot"}
 # Where a hazard's node says what the hazard is about; else the node itself.
 _HAZARD_KEYS = {
@@ -257,7 +260,7 @@ class _Finder:
         if source.digest not in self.changes:
             self.changes[source.digest] = _changes(source, self.target)
         weighed = [(c.weight(state, landings, stuck), c) for c in self.changes[source.digest]]
-        for weight, change in sorted(weighed, key=lambda x: -x[0]):
+        for weight, change in nlargest(CANDIDATES, weighed, key=itemgetter(0)):
             if weight:
                 yield Cause(self.target.digest, change.pointer, "value")
         for path in landings:

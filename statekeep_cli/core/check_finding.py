@@ -69,6 +69,8 @@ CODES: dict[str, Code] = {
     "SK062": Code(_E, "a pattern that cannot run in linear time"),
     "SK063": Code(_E, "references that expand to too much"),
     "SK070": Code(_E, "two different definitions with the same id and version"),
+    "SK071": Code(_W, "a finding that is ignored without a reason"),
+    "SK072": Code(_W, "an ignore that ignores nothing"),
 }
 
 

@@ -1,4 +1,4 @@
-"""`statekeep.yaml` (or `[tool.statekeep]` in pyproject.toml) -> where a team's own tables are, and what CI does.
+"""`statekeep.yaml` (or `[tool.statekeep]` in pyproject.toml): where a team's own tables are, what CI does.
 
 What a file may say stands in `schemas/config.json`. What it says is resolved here, so that a `Mapping`
 (and its digest) does not depend on how the file spells it.
@@ -38,7 +38,7 @@ CODES: dict[str, Code] = {
 
 @dataclass(frozen=True, slots=True)
 class Ci:
-    """What `statekeep ci` does; `database` is the name of an environment variable. "" where nothing is said."""
+    """What `statekeep ci` does; "" where nothing is said. `database` is an environment variable's name."""
 
     definitions: tuple[str, ...]
     actors: str = ""
@@ -235,6 +235,16 @@ def _columns(actors: Values[str, Any]) -> list[Finding]:
             message = f"column '{column}' is both '{seen[column]}' and '{key}'"
             found.append(Finding("CF003", ("actors", key), message, "give each a column of its own"))
         seen.setdefault(column, key)
+    context = actors.get("context")
+    keys: dict[str, str] = {}
+    for key, column in context.items() if isinstance(context, dict) else ():
+        if not isinstance(column, str):
+            continue  # another finding
+        if column in keys:
+            message = f"column '{column}' is both '{keys[column]}' and '{key}' of the context"
+            hint = "give each a column of its own"
+            found.append(Finding("CF003", ("actors", "context", key), message, hint))
+        keys.setdefault(column, key)
     return found
 
 

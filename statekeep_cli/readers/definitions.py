@@ -13,6 +13,7 @@ from statekeep_cli.core.check_finding import CODES, Finding, did_you_mean
 from statekeep_cli.core.model import Definition
 from statekeep_cli.errors import DefinitionInvalid, InputUnreadable, Problem, UsageMistake
 from statekeep_cli.readers.document import Document, Part, Pointer, Text
+from statekeep_cli.readers.ignores import without_ignored
 from statekeep_cli.readers.source import read_document
 from statekeep_cli.readers.source_json import parse_json
 
@@ -198,7 +199,9 @@ def _examined(
     merged = _merge(document, side)
     checked = check(merged.config, schemas.load("definition"), sources, others)
     problems = [*document.problems, *(side.problems if side else ()), *merged.problems]
-    problems += [merged.locate(f) for f in checked.findings]
+    documents = [document, *([side] if side else ())]
+    located = [(f, merged.locate(f)) for f in checked.findings]
+    problems += without_ignored(located, documents, merged.config, bool(sources))
     problems.sort(key=lambda p: (p.path != document.path, p.line, p.column, p.code))
     if checked.definition is None or any(p.severity == "error" for p in problems):
         return Reading(path, tuple(problems))

@@ -54,12 +54,11 @@ def read_at(name: AtRevision, most: int | None = MAX_BYTES) -> bytes:
     )
     if blob is not None:
         return blob
+    if _git(["cat-file", "-t", f"{revision}:{name.path}"], name.label) is not None:
+        raise _unreadable(name.label, "is a folder there, and no file", "give a file of it")
     if _git(["cat-file", "-e", f"{revision}:./{name.path}"], name.label) is not None:
         hint = f"paths count from the top of the repository; write {name.revision}:./{name.path}"
     else:
-        kind = _git(["cat-file", "-t", f"{revision}:{name.path}"], name.label)
-        if kind is not None:
-            raise _unreadable(name.label, f"is a {kind.decode().strip()}, no file", "check the path")
         hint = f"list its files with git ls-tree -r --name-only {name.revision}"
     raise _unreadable(name.label, f"there is no {name.path} at revision {name.revision}", hint)
 
@@ -194,7 +193,7 @@ def _git(arguments: Sequence[str], label: str, most: int = 1 << 20) -> bytes | N
             finally:
                 late.cancel()
                 process.kill()
-    except FileNotFoundError:
+    except OSError:
         hint = "install git, or give a file that is on disk"
         raise _unreadable(label, "names a revision, and there is no git here", hint) from None
     except ValueError as error:  # a NUL in a name

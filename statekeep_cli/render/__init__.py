@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class View:
     """What a format may know besides the report: columns, colour, the next command, consent to ids.
 
-    `locations` are the places of what causes each finding, as `commands.locating` finds them; `levels` is how
-    serious the gate takes a `strand` and a `hazard`; `full` names the report that leaves nothing out, if one is
-    written in the same run.
+    `locations` are the places of what causes each finding, as `commands.locating` finds them; `levels` is
+    how serious the gate takes a `strand` and a `hazard`; `full` names the report that leaves nothing out, if
+    one is written in the same run.
     """
 
     width: int = 80
@@ -52,7 +52,7 @@ def _json(report: Report, view: View) -> str:
 def _markdown(report: Report, view: View) -> str:
     from statekeep_cli.render.markdown import markdown
 
-    return markdown(report, view.show_ids, view.full)
+    return markdown(report, view.show_ids, view.full, view.locations)
 
 
 def _results(report: Report, view: View) -> list[Result]:
@@ -103,7 +103,7 @@ FORMATS: dict[str, Callable[[Report, View], str]] = {
 }
 
 # Those that say where in a file a finding comes from.
-LOCATED = ("github", "gitlab", "junit", "sarif")
+LOCATED = ("markdown", "github", "gitlab", "junit", "sarif")
 
 # Written while actors are decided, a line each (`jsonl.Lines`), not from the finished report.
 STREAMED = ("jsonl",)

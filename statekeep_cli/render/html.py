@@ -350,7 +350,7 @@ class _Page:
             left = n - len(r.unreadable_sample)
             yield (f"<li>and {left:,} more</li>" if left > 0 else "") + "</ul>"
         for note in r.notes:
-            yield f"<p>{esc(note)}</p>"
+            yield f"<p>{esc(words.note(note, self.show_ids))}</p>"
 
     @staticmethod
     def _table(caption: str, head: Iterable[str], rows: str, css: str) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from statekeep_cli.core.causes import FindingKey
 from statekeep_cli.core.decision import Hazard
 from statekeep_cli.core.report import Group, Report
+from statekeep_cli.errors import Problem
 from statekeep_cli.render import words
 from statekeep_cli.render.terminal import inert, shown
 
@@ -46,19 +48,21 @@ def markdown(
     report: Report,
     show_ids: bool = False,
     full: str = "",
+    locations: Mapping[FindingKey, Problem] | None = None,
     *,
     limit: int = LIMIT,
     size: Callable[[str], int] = len,
 ) -> str:
     """Counts, groups, strand blocks to unfold, hazards; less of them where it would pass `limit`, which is
-    in characters unless `size` counts otherwise. `full` names the report that has everything.
+    in characters unless `size` counts otherwise. `full` names the report that has everything, `locations` are
+    the places of what causes each finding.
 
     The first line is a marker that readers do not see: whoever updates a comment in place finds it by that.
     """
     rows, strands = words.rows(report), words.strands(report)
     text = ""
     for tier in (LONG, *TIERS) if limit > 2 * LIMIT else TIERS:
-        page = _Page(report, show_ids, tier, full)
+        page = _Page(report, show_ids, tier, full, locations or {})
         text = "\n\n".join((marker(report), *page.sections(rows, strands))) + "\n"
         if size(text) <= limit:
             return text
@@ -104,6 +108,7 @@ class _Page:
     show_ids: bool
     tier: _Tier
     full: str
+    locations: Mapping[FindingKey, Problem]
 
     def sections(self, rows: list[tuple[Group, int]], strands: list[Group]) -> Iterator[str]:
         report, tier = self.report, self.tier
@@ -121,7 +126,7 @@ class _Page:
             yield f"{len(left):,} more strand groups with {words.actors(n)} are left out here."
         findings = report.findings()
         if findings and tier.findings:
-            yield _findings(findings, tier.findings)
+            yield _findings(findings, tier.findings, self.locations)
         elif findings:
             yield f"{len(findings):,} hazards are not accepted yet."
         notices = words.notices(report)
@@ -143,7 +148,8 @@ class _Page:
             place = f" in {_html(words.place_text(g.source))}{of}"
         parts = [f"<details><summary>{words.actors(g.count)} stranded{place}: {_html(words.by(g))}</summary>"]
         if words.why(g):
-            parts.append(f"Why: {code(g.detail, 1000) if g.detail else words.why(g)}")
+            at = f" ({code(self.locations[g.key].place)})" if g.key in self.locations else ""
+            parts.append(f"Why: {code(g.detail, 1000) if g.detail else words.why(g)}{at}")
         if g.landings and self.tier.landings:
             items = (
                 f"- {n:,} in {code(words.landing_text(x.state, x.stuck), 400)}"
@@ -216,9 +222,11 @@ def _table(report: Report, rows: list[tuple[Group, int]], most: int) -> str:
     return "\n".join(lines)
 
 
-def _findings(found: list[tuple[Hazard, int]], most: int) -> str:
+def _findings(found: list[tuple[Hazard, int]], most: int, locations: Mapping[FindingKey, Problem]) -> str:
     lines = ["**Hazards that nobody has accepted yet**", ""]
-    lines += ["- " + words.hazard_text(h, n, code) for h, n in found[:most]]
+    for h, n in found[:most]:
+        at = f" ({code(locations[h].place)})" if h in locations else ""
+        lines.append(f"- {words.hazard_text(h, n, code)}{at}")
     if found[most:]:
         lines.append(f"- and {len(found) - most:,} more")
     lines += ["", "Once looked at, to paste into the target definition, with your reasons:", ""]

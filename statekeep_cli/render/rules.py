@@ -109,6 +109,8 @@ SK_CURES = {
     "SK062": "write the pattern without lookaround and back references",
     "SK063": "write the schema with fewer references",
     "SK070": "give the changed definition a new version",
+    "SK071": "say after `because` why the finding does not matter",
+    "SK072": "remove the ignore",
 }
 _UNREADABLE = Rule(
     UNREADABLE,

@@ -22,7 +22,7 @@ from statekeep_cli.errors import StateKeepError
 from statekeep_cli.stores.catalogue import Columns, describe, query_type, relation
 from statekeep_cli.stores.interface import Store, raw
 
-_first, _items_of = itemgetter(0), itemgetter(11)
+_id_of, _items_of = itemgetter(0), itemgetter(11)
 
 
 class Moved(Exception):
@@ -477,14 +477,19 @@ class Actors:
             " GROUP BY e.actor) h ON h.actor = a.id",
             [*values, *values],
         )
-        found = [r for r in found if r[0] is not None]
-        found.sort(key=_first)  # collation "C" is the order of code points
+        if None in map(_id_of, found):
+            found = [r for r in found if r[0] is not None]
+        found.sort(key=_id_of)  # collation "C" is the order of code points
         if not self._only_types:
             return list(map(_row, found))
         if "" in map(_items_of, found):
             self._only_types = False
             return self._read_dense(bounds)
-        return [_row((*r[:11], r[11] and r[11][1:-1], r[12])) for r in found]
+        if not found:
+            return []
+        columns = list(zip(*found, strict=True))  # without the brackets of json_agg
+        columns[11] = tuple([items and items[1:-1] for items in columns[11]])
+        return list(map(_row, zip(*columns, strict=True)))
 
     def named(self, id: str) -> str | None:
         """The id of the actor that is meant, as it is recorded; None where there is none, or the text is no
