@@ -39,7 +39,7 @@ from statekeep_cli.stores.interface import Store
 from statekeep_cli.stores.recording import kept_snapshot
 from statekeep_cli.stores.runs import Lease, Run
 from statekeep_cli.stores.scope import Scope
-from statekeep_cli.surveying import Ranges
+from statekeep_cli.surveying import Ranges, distinct
 
 FIRST_BATCH, SMALLEST_BATCH, LARGEST_BATCH = 1_000, 50, 10_000
 # A batch that takes longer is made smaller, one that is quicker larger: nobody waits longer than this.
@@ -428,6 +428,8 @@ class Worker:
             if held:
                 self.actors.lock(bounds)
             rows = self.actors.read(bounds, undecided)
+            if held:
+                distinct(rows, application.scope)  # nobody moves now: two rows would look as if one had
             kinds, changes, decided = self._changes(rows)
             if changes:
                 application.count(decided)

@@ -182,6 +182,30 @@ class Checked:
         return self.decision.source
 
 
+def resolving_subject(
+    store: Store, mapping: Mapping | None, paths: Sequence[str], ids: Sequence[str], version: str | None = None
+) -> Subject:
+    """Definitions and scope of a manual decision about these actors; StateKeep's own tables are needed."""
+
+    def name() -> str:
+        actors = scope(store, mapping or OWN).actors(store)
+        some = rescue.of(actors, ids)
+        # Who is not among them is refused by name later; the others say where to.
+        return target_name(actors, list(some.values()) or None, version)
+
+    return subject_of(store, mapping, paths, name, writing=True)
+
+
+def wanted_state(text: str) -> Any:
+    """What `--to` names: a path, or a state value as JSON. Raises `UsageMistake` where it is no JSON."""
+    if not text.startswith(("{", '"')):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise UsageMistake(f"--to {text} is no JSON; give a path, or a state value as JSON") from None
+
+
 class Resolving:
     """One manual decision about some actors: `to` is a state of the target, as a path or a state value.
 

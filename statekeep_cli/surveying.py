@@ -69,7 +69,7 @@ def survey(
             for some in rows:
                 if left is not None:
                     some, left = some[:left], left - len(some[:left])
-                yield from worker.of_batches([loader.batch(_distinct(some, scope))])
+                yield from worker.of_batches([loader.batch(distinct(some, scope))])
                 if left == 0:
                     return
 
@@ -103,14 +103,15 @@ def everyone(store: Store, scope: Scope, *, size: int = BATCH) -> Iterator[Seque
     actors = scope.actors(store)
     while (bounds := ranges.take(actors)) is not None:
         rows = patiently(partial(actors.read, bounds))
-        batch = loader.batch(_distinct(rows, scope), letters=False)
+        batch = loader.batch(distinct(rows, scope), letters=False)
         if batch.unreadable:
             problems = tuple(Problem(store.address, 0, 0, one.message) for one in batch.unreadable[:LISTED])
             raise InputUnreadable(f"{store.address}: {problems[0].message}; mend it first", problems)
         yield batch.actors
 
 
-def _distinct(rows: list[Row], scope: Scope) -> list[Row]:
+def distinct(rows: list[Row], scope: Scope) -> list[Row]:
+    """The rows of a range. Raises `StateKeepError` where the mapped id is not unique."""
     for before, row in pairwise(rows):
         if before.id == row.id:
             raise StateKeepError(

@@ -197,7 +197,8 @@ class Orders:
         if self.layout == "own":
             path = self.folder / "import.jsonl"
             path.write_text("".join(json.dumps(r) + "\n" for r in found))
-            assert cli.main(["db", "import", self.v1, "--actors", str(path), "--db", self.url]) == 0
+            actors = ["--actors", str(path)] if found else []
+            assert cli.main(["db", "import", self.v1, *actors, "--db", self.url]) == 0
             return
         json_type, number = ("jsonb", "bigint") if store.kind == "postgres" else ("JSON", "INTEGER")
         key = number if self.layout == "column" else "text"

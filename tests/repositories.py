@@ -86,7 +86,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def repository(path: Path) -> Repository:
-    """`main` with version 1, its actors and a configuration; checked out is the branch `change`, still the same."""
+    """`main` has version 1, its actors and a configuration; `change`, still the same, is checked out."""
     path.mkdir(parents=True, exist_ok=True)
     made = Repository(path)
     made.git("init", "-q", "-b", "main")

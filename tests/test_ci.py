@@ -1,4 +1,4 @@
-"""`statekeep ci`, and the very scripts that action.yml runs, over real repositories and a real HTTP server."""
+"""`statekeep ci` and the very scripts that action.yml runs, over real repositories and a real HTTP server."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ def test_pyproject_holds_the_configuration_too(repo: Repository) -> None:
     repo.git("rm", "-q", "statekeep.yaml")
     repo.write(
         "pyproject.toml",
-        '[tool.statekeep.ci]\ndefinitions = ["workflows/*.yaml"]\nactors = "actors.jsonl"\nmax_strand = "50%"\n',
+        '[tool.statekeep.ci]\ndefinitions = ["workflows/*.yaml"]\n'
+        'actors = "actors.jsonl"\nmax_strand = "50%"\n',
     )
     repo.commit()
     repo.git("checkout", "-q", "-B", "change")
@@ -182,8 +183,11 @@ def test_the_comment_fits_whatever_there_is(repo: Repository) -> None:
 
     for i in range(3):
         repo.write(f"workflows/m{i}.yaml", named(text, f"m{i}", "1"))
-    records = [{"id": f"{m}-{i}", "definition": f"m{m}", "version": 1, "state": f"s{i}", "history": ["GO"] * i}
-               for m in range(3) for i in range(150)]  # fmt: skip
+    records = [
+        {"id": f"{m}-{i}", "definition": f"m{m}", "version": 1, "state": f"s{i}", "history": ["GO"] * i}
+        for m in range(3)
+        for i in range(150)
+    ]
     repo.write("actors.jsonl", "".join(json.dumps(r) + "\n" for r in records))
     repo.commit()
     repo.git("checkout", "-q", "-B", "change")
@@ -325,11 +329,12 @@ class Job:
                 continue
             said = self.folder / "output"
             said.write_text("")
+            summary = str(self.folder / "summary")
             env = {k: re.sub(r"\$\{\{ (\S+) \}\}", value, v) for k, v in step["env"].items()}
             done = subprocess.run(
                 ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
                 cwd=self.repo.path,
-                env={**self.env, **env, "GITHUB_OUTPUT": str(said), "GITHUB_STEP_SUMMARY": str(self.folder / "summary")},
+                env={**self.env, **env, "GITHUB_OUTPUT": str(said), "GITHUB_STEP_SUMMARY": summary},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -400,7 +405,7 @@ def test_inputs_of_the_action(repo: Repository, host: Hosted, job: Job) -> None:
     repo.commit()
     assert job.run(max_strand="1")[0] == 0
     assert job.run(comment="false")[0] == 3
-    code, printed = job.run(base='main"; touch pwned; "')
+    code, _ = job.run(base='main"; touch pwned; "')
     assert code == 1
     assert not (repo.path / "pwned").exists()
 
@@ -422,7 +427,7 @@ def test_output_that_looks_like_a_workflow_command(repo: Repository, host: Hoste
     code, printed = job.run()
     stopped = re.search(r"^::stop-commands::(\w+)$", printed, re.MULTILINE)
     assert stopped is not None
-    before, _, after = printed.partition(f"\n::{stopped[1]}::\n")
+    _, _, after = printed.partition(f"\n::{stopped[1]}::\n")
     assert not re.search(r"^::set-output", after, re.MULTILINE)
     assert code in (0, 3)
 

@@ -112,7 +112,7 @@ def test_git_base_is_the_merge_base(repo: Repository) -> None:
             "--git-base",
             "main",
             cwd="workflows",
-        )  # noqa: E501
+        )
         assert done.returncode == 0, done.stderr
         assert "loan@2" in done.stdout
 

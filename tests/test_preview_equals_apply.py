@@ -34,10 +34,18 @@ def decided(path: Path, *command: str) -> dict[str, Any]:
 
 
 def assert_same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Equal, said for the first actor that is not."""
+    """Equal, said for the first actor that is not.
+
+    A version that no definition has resolved is as it was written, and columns hold text: 9 and "9".
+    """
     assert found.keys() == expected.keys()
     for actor, decision in expected.items():
-        assert found[actor] == decision, actor
+        assert with_text(found[actor]) == with_text(decision), actor
+
+
+def with_text(decision: Mapping[str, Any]) -> Mapping[str, Any]:
+    place = decision["from"]
+    return {**decision, "from": place and {**place, "version": str(place["version"])}}
 
 
 class Own:
@@ -108,7 +116,7 @@ def test_examples(own: Own, example: tuple[str, ...]) -> None:
     found = own.compare(definitions, *migration, pace=PACES[len(example) % len(PACES)])
     # The same again, decided for the file the example comes with.
     alone = own.folder / "alone.jsonl"
-    assert decided(alone, *definitions, *migration, "--actors", actors) == found
+    assert_same(decided(alone, *definitions, *migration, "--actors", actors), found)
 
 
 def test_shared_cases(own: Own) -> None:
@@ -189,7 +197,7 @@ def test_one_version_after_the_other(
     export = tmp_path / "by-hand.jsonl"
     export.write_text("".join(json.dumps(r) + "\n" for r in by_hand(orders, store, first, seen)))
     command = [orders.v1, orders.v2, orders.v3, "--actors", str(export)]
-    assert decided(tmp_path / "by-hand-decided.jsonl", *command) == second
+    assert_same(decided(tmp_path / "by-hand-decided.jsonl", *command), second)
     assert cli.main(orders.apply(*pace, definitions=three)) == 0
     assert recorded(store) == {i: d for i, d in second.items() if d["outcome"] != "skip"}
     moved = [d for i, d in second.items() if d["outcome"] == "migrate" and first[i]["outcome"] == "migrate"]

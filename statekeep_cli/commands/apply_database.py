@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from statekeep_cli.commands.output import Outputs
     from statekeep_cli.core.gate import Gate
     from statekeep_cli.core.plan import Plan
+    from statekeep_cli.core.report import Report
     from statekeep_cli.deployments import Subject
     from statekeep_cli.stores.interface import Store
     from statekeep_cli.stores.runs import Lease, Run
@@ -165,10 +166,24 @@ def _dry(
     from statekeep_cli.planning import refusals
 
     counted = _counted(store, about, None, outputs, wishes)
-    outputs.write_report(counted.report, "")
     refused = refusals(counted, gate, plan)
+    _report(outputs, about, counted.report, gate, refused)
     if refused:
         raise Findings(f"{'; '.join(refused)}; nothing was written")
+
+
+def _report(outputs: Outputs, about: Subject, report: Report, gate: Gate, refused: Sequence[str]) -> None:
+    """What would happen, in every format that was asked for."""
+    from statekeep_cli.commands.locating import located
+    from statekeep_cli.commands.picturing import pictures
+
+    outputs.write_report(
+        report,
+        "",
+        lambda: pictures(about.sources, about.target, report, refused, None),
+        locate=lambda: located(report, about.sources, about.target, about.files),
+        levels=gate.levels(report),
+    )
 
 
 def _apply(
@@ -198,7 +213,7 @@ def _apply(
             finally:
                 lease.rest()
             refused = refusals(counted, gate, plan)
-            outputs.write_report(counted.report, "")
+            _report(outputs, about, counted.report, gate, refused)
             if refused:
                 raise Findings(f"{'; '.join(refused)}; nothing was written")
             if run is None and nothing_to_do(store, about, counted.report):
@@ -276,9 +291,7 @@ def _write(
     status = {"": "done", "cancelled": "cancelled", "paused": "paused"}.get(done.halted, "stopped")
     if done.remaining and not done.halted:
         status = "stopped"
-    application.patiently(
-        lambda: runs.set_status(application.store, run.run, status, skipped=done.skipped)
-    )
+    application.patiently(lambda: runs.set_status(application.store, run.run, status, skipped=done.skipped))
     _finish(application.store, run.run, about, done, wishes, outputs)
 
 

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from statekeep_cli.commands.options import Config, Database, Quiet, same_database
 from statekeep_cli.errors import UsageMistake
-
-if TYPE_CHECKING:
-    from statekeep_cli.core.mapping import Mapping
-    from statekeep_cli.deployments import Subject
-    from statekeep_cli.stores.interface import Store
-
 
 def resolve(
     ids: Annotated[
@@ -64,7 +57,7 @@ def resolve(
     from statekeep_cli.readers.config import read_config
     from statekeep_cli.render import rescue as render
     from statekeep_cli.render.terminal import Progress, wants_color, width_of
-    from statekeep_cli.rescuing import Resolving
+    from statekeep_cli.rescuing import Resolving, resolving_subject, wanted_state
     from statekeep_cli.stores.connect import connect
     from statekeep_cli.stores.runs import Lease
 
@@ -77,8 +70,8 @@ def resolve(
         )
     mapping = read_config(config).mapping
     with closing(connect(database)) as store:
-        about = _subject(store, mapping, definitions or (), wanted, version)
-        resolving = Resolving(store, about, _state(to), reason)
+        about = resolving_subject(store, mapping, definitions or (), wanted, version)
+        resolving = Resolving(store, about, wanted_state(to), reason)
         scope = about.scope
         assert scope.population is not None
         lease = Lease(store, scope.population, scope.mapping.name)
@@ -118,33 +111,6 @@ def _ids(given: Sequence[str]) -> list[str]:
     if not named:
         raise UsageMistake("no ids are given; name actors, or pipe ids in, one per line, with -")
     return named
-
-
-def _state(text: str) -> Any:
-    """A path, or a state value as JSON."""
-    if not text.startswith(("{", '"')):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise UsageMistake(f"--to {text} is no JSON; give a path, or a state value as JSON") from None
-
-
-def _subject(
-    store: Store, mapping: Mapping | None, paths: Sequence[str], ids: Sequence[str], version: str | None
-) -> Subject:
-    from statekeep_cli.core.mapping import OWN
-    from statekeep_cli.rescuing import subject_of, target_name
-    from statekeep_cli.stores import rescue as stored
-    from statekeep_cli.stores.scope import scope
-
-    def name() -> str:
-        actors = scope(store, mapping or OWN).actors(store)
-        some = stored.of(actors, ids)
-        # Who is not among them is refused by name later; the others say where to.
-        return target_name(actors, list(some.values()) or None, version)
-
-    return subject_of(store, mapping, paths, name, writing=True)
 
 
 def retry(

@@ -36,7 +36,7 @@ class Kept:
     because it was no object."""
 
     def __init__(self, paths: Iterable[str], is_object: bool):
-        self.paths = tuple(split_path(p) for p in paths)
+        self.paths = tuple(split_path(p) for p in paths) if is_object else ()
         self._on_the_way = {p[:n] for p in self.paths for n in range(len(p))}
         if is_object:
             self._on_the_way.add(())

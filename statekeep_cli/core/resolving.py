@@ -54,6 +54,25 @@ def destination(target: Definition, wanted: Any) -> Place:
     return _place(target, configuration)
 
 
+def destinations(target: Definition) -> list[tuple[str, Place]]:
+    """Every state that `destination` takes, in document order, each once: as a path, or as a whole state
+    value where a path says nothing about the other regions, which are then entered by default."""
+    found: dict[str, tuple[str, Place]] = {}
+    for node in target.nodes:
+        if not node.path or node.kind == "history":
+            continue
+        configuration = node.ancestors | default_entry(target, node)
+        name = join_path(node.path)
+        if not is_legal(target, configuration):
+            configuration = enter_by_default(target, node)
+            name = canonical(state_value(target, configuration))
+        there = _place(target, configuration)
+        # The deepest path says most about where it leads.
+        if there.state not in found or not name.startswith("{"):
+            found[there.state] = name, there
+    return [*found.values()]
+
+
 def _place(target: Definition, configuration: int) -> Place:
     return Place(target.id, target.version, value_text(state_value(target, configuration)))
 

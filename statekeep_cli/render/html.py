@@ -14,18 +14,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-from statekeep_cli.core.charts import Chart, Pair
+from statekeep_cli.core.charts import Pair
 from statekeep_cli.core.decision import Hazard
 from statekeep_cli.core.explain import Explanation
 from statekeep_cli.core.remedy import MISSING, OTHERWISE
 from statekeep_cli.core.report import Group, Report
-from statekeep_cli.render import html_chart, html_flow, html_step, words
-from statekeep_cli.render.diff import change_text
-from statekeep_cli.render.html_text import block, esc
+from statekeep_cli.render import html_pair, html_step, words
+from statekeep_cli.render.html_text import code, esc, paste, sentence, table
 
 OPEN = 6  # strand blocks that are unfolded from the start
-WIDTHS = (("wide", 1180), ("half", 680), ("slim", 330))  # of the flow picture, for a desk, paper, a phone
-TALL = 2400  # pixels; a statechart higher than this scrolls in a frame of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +49,6 @@ def _asset(name: str) -> str:
 
 def _digest(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
-
-
-def _code(text: str, limit: int = 200) -> str:
-    return f"<code>{esc(text, limit)}</code>"
 
 
 class _Page:
@@ -93,7 +86,7 @@ class _Page:
             '<a class="skip" href="#main">Skip to the report</a>\n'
             f'<header class="top"><p class="brand">StateKeep <span>preview</span></p>'
             f'<button type="button" id="theme" class="quiet">Theme: system</button>'
-            f'<h1>{_code(self._named("source"))} <span class="to">to</span> {_code(self.target)}</h1>'
+            f'<h1>{code(self._named("source"))} <span class="to">to</span> {code(self.target)}</h1>'
             "</header>\n"
             f'<nav aria-label="Sections"><div>{links}</div></nav>\n<main id="main">\n{bodies}</main>\n'
             '<p id="said" class="unseen" role="status"></p>\n'
@@ -107,10 +100,10 @@ class _Page:
             yield (
                 f"change{i}",
                 f"Changes from {pair.before.label}" if several else "Changes",
-                self._charts(pair, i),
+                html_pair.changes(pair, i),
             )
             label = f"Flow from {pair.before.label}" if several else "Flow"
-            yield f"flow{i}", label, self._flow(pair, i)
+            yield f"flow{i}", label, html_pair.flow(pair, i)
         yield "strands", "Strands", self._strands()
         yield "hazards", "Hazards", self._hazards()
         yield "groups", "Groups", self._groups()
@@ -127,6 +120,8 @@ class _Page:
                 yield f'<div class="verdict past"><b>\u25b2 Past the gate.</b><ul>{said}</ul></div>'
             else:
                 clear = "Nothing stands against this deployment."
+                if r.would_strand:
+                    clear = f"{words.actors(r.would_strand)} strand, and that is allowed here."
                 yield f'<p class="verdict within"><b>\u2713 Within the gate.</b> {clear}</p>'
         tiles = "".join(
             f'<div class="tile {name}"><dt>{_TILES[name]}</dt><dd>{n:,}</dd></div>'
@@ -135,14 +130,14 @@ class _Page:
         yield f'<dl class="tiles">{tiles}</dl>'
         yield self._bar()
         if self.next_command:
-            yield '<p class="label">The next command</p>' + self._paste(self.next_command, "next", "command")
+            yield '<p class="label">The next command</p>' + paste(self.next_command, "next", "command")
         rows = "".join(
-            f"<tr><td>{d.role}</td><td>{_code(words.definition_label(d))}</td>"
-            f"<td>{_code(d.path) if d.path else ''}</td>"
-            f"<td>{_code(d.digest.partition(':')[2][:12])}</td></tr>"
+            f"<tr><td>{d.role}</td><td>{code(words.definition_label(d))}</td>"
+            f"<td>{code(d.path) if d.path else ''}</td>"
+            f"<td>{code(d.digest.partition(':')[2][:12])}</td></tr>"
             for d in r.definitions
         )
-        yield self._table("Definitions", ("role", "definition", "file", "digest"), rows, "plain")
+        yield table("Definitions", ("role", "definition", "file", "digest"), rows, "plain")
 
     def _bar(self) -> str:
         """The shares as one line; its numbers are the tiles'."""
@@ -159,74 +154,6 @@ class _Page:
             f"{''.join(parts)}</svg>"
         )
 
-    # the definitions
-
-    def _charts(self, pair: Pair, index: int) -> Iterator[str]:
-        yield (
-            '<ul class="legend" aria-label="Legend"><li><i class="k added">+</i> added</li>'
-            '<li><i class="k removed">\u2212</i> removed</li><li><i class="k changed">~</i> changed</li>'
-            '<li><i class="k chip">12</i> actors</li><li><i class="k dot"></i> initial</li>'
-            '<li><i class="k fin"></i> final</li>'
-            '<li><i class="k dash"></i> between parallel regions</li></ul>'
-        )
-        yield '<div class="pair">'
-        for side, chart in (("before", pair.before), ("after", pair.after)):
-            name = f"c{index}{side[0]}"
-            picture, height = html_chart.svg(chart, name, side == "before")
-            css = "scroll canvas tall" if height > TALL else "scroll canvas"
-            yield (
-                f'<figure><figcaption id="{name}-c"><b>{_code(chart.label)}</b> '
-                f"<span>{side} the deployment</span>"
-                f'<span class="zoom" role="group" aria-label="Zoom {esc(chart.label)}">'
-                f'<button type="button" class="quiet" data-zoom="{name}" data-by="0.8" '
-                f'aria-label="Smaller">\u2212</button>'
-                f'<button type="button" class="quiet" data-zoom="{name}" data-by="1.25" '
-                f'aria-label="Larger">+</button>'
-                f'<button type="button" class="quiet" data-zoom="{name}" data-by="0">Fit</button>'
-                "</span></figcaption>"
-                f'<div class="{css}" id="{name}" tabindex="0" role="region" aria-labelledby="{name}-c">'
-                f"{picture}</div></figure>"
-            )
-        yield "</div>"
-        if pair.changes:
-            items = []
-            for change in pair.changes:
-                sign, said = change_text(change, _code)
-                word = {"+": "added", "-": "removed"}.get(sign, "changed")
-                mark = "\u2212" if sign == "-" else esc(sign)
-                items.append(f'<li class="{word}"><b aria-label="{word}">{mark}</b> <span>{said}</span></li>')
-            n = len(items)
-            yield (
-                f"<details><summary>{n:,} {'change' if n == 1 else 'changes'} in words</summary>"
-                f'<ul class="changes">{"".join(items)}</ul></details>'
-            )
-        else:
-            yield "<p>The two are alike in structure.</p>"
-        yield '<details class="alt"><summary>All states as a table</summary>'
-        for chart, when in ((pair.before, "before"), (pair.after, "after")):
-            head = ("state", "kind", f"actors {when}", "change", "transitions")
-            yield self._table(f"States of {chart.label}", head, "".join(_states(chart)), "plain")
-        yield "</details>"
-
-    def _flow(self, pair: Pair, index: int) -> Iterator[str]:
-        for css, width in WIDTHS:
-            picture = html_flow.svg(pair, f"f{index}{css[0]}", width)
-            if picture:
-                yield f'<div class="{css}">{picture}</div>'
-        rows = "".join(
-            f'<tr><td>{_code(a)}</td><td>{_code(b)}</td><td class="num">{n:,}</td><td>{said}</td></tr>'
-            for a, b, n, said in html_flow.rows(pair)
-        )
-        if rows:
-            yield (
-                '<ul class="legend" aria-label="Legend"><li><i class="k keep"></i> keeps its state</li>'
-                '<li><i class="k move"></i> moves</li><li><i class="k hatch"></i> needs rescue</li>'
-                '<li><i class="k stay"></i> stays on its version</li></ul>'
-                f'<details class="alt"><summary>The same as a table</summary>'
-                f"{self._table('Where actors go', ('from', 'to', 'actors', 'outcome'), rows, 'plain')}"
-                "</details>"
-            )
-
     # strands
 
     def _strands(self) -> Iterator[str]:
@@ -242,7 +169,7 @@ class _Page:
 
     def _strand(self, g: Group, i: int) -> str:
         source = words.label(g.source) if g.source else self._named("source")
-        place = f" in {_code(words.state_text(g.source.state))}" if g.source else ""
+        place = f" in {code(words.state_text(g.source.state))}" if g.source else ""
         label = f' <span class="of">{esc(source)}</span>' if words.several_sources(self.report) else ""
         parts = [
             f'<details class="card"{" open" if i < OPEN else ""}><summary>'
@@ -252,7 +179,7 @@ class _Page:
         ]
         if words.why(g):
             why = (
-                esc(g.detail) if g.detail else _sentence(words.why(g))
+                esc(g.detail) if g.detail else sentence(words.why(g))
             )  # details begin with names, kept as they are
             parts.append(f"<p>{why}</p>")
         example = next((self.pictures.examples[a] for a in g.sample if a in self.pictures.examples), None)
@@ -262,25 +189,16 @@ class _Page:
         parts.append(html_step.of_group(g, source, self.target))
         parts.append(drawn)
         if g.freed_by_erase:
-            parts.append(f"<p>{_sentence(words.erased(g, lambda s: s))}</p>")
+            parts.append(f"<p>{sentence(words.erased(g, lambda s: s))}</p>")
         if g.suggestion.strip():
-            parts.append(f'<p class="label">Lines for {_code(self.target)}</p>')
-            parts.append(self._paste(g.suggestion, f"p{i}", "lines"))
+            parts.append(f'<p class="label">Lines for {code(self.target)}</p>')
+            parts.append(paste(g.suggestion, f"p{i}", "lines"))
         elif not g.freed_by_erase:
-            parts.append(f'<p class="help">{_sentence(MISSING.get(g.reason, OTHERWISE))}</p>')
+            parts.append(f'<p class="help">{sentence(MISSING.get(g.reason, OTHERWISE))}</p>')
         if self.show_ids and g.sample:
             more = ", ..." if g.count > len(g.sample) else ""
-            parts.append(f'<p class="ids">Actors: {", ".join(_code(a, 60) for a in g.sample)}{more}</p>')
+            parts.append(f'<p class="ids">Actors: {", ".join(code(a, 60) for a in g.sample)}{more}</p>')
         return "".join((*parts, "</div></details>\n"))
-
-    @staticmethod
-    def _paste(text: str, name: str, what: str) -> str:
-        return (
-            f'<div class="paste">'
-            f'<pre id="{name}" tabindex="0" role="region" aria-label="{what.title()} to copy">'
-            f"{block(text)}</pre>"
-            f'<button type="button" data-copy="{name}" data-what="{what}">Copy {what}</button></div>'
-        )
 
     # hazards, groups, notes
 
@@ -290,7 +208,7 @@ class _Page:
             yield "<p>Nobody has accepted these yet; until then they are findings.</p>"
             yield self._listed(findings)
             yield '<p class="label">Once looked at, with your reasons</p>'
-            yield self._paste("\n".join(words.accept_lines(h for h, _ in findings)), "accept", "lines")
+            yield paste("\n".join(words.accept_lines(h for h, _ in findings)), "accept", "lines")
         if notices:
             summary = f"<summary>{len(notices):,} for information</summary>"
             yield f"<details>{summary}{self._listed(notices)}</details>"
@@ -319,7 +237,7 @@ class _Page:
             texts = [words.label(g.source) if g.source else "-"] if labelled else []
             texts += [words.place_text(g.source), words.place_text(g.target), words.by(g)]
             body = "".join(
-                f'<td role="cell" data-label="{label}">{_code(t) if t != "-" else "-"}</td>'
+                f'<td role="cell" data-label="{label}">{code(t) if t != "-" else "-"}</td>'
                 for label, t in zip(head[2:], texts, strict=True)
             )
             cells.append(
@@ -352,16 +270,6 @@ class _Page:
         for note in r.notes:
             yield f"<p>{esc(words.note(note, self.show_ids))}</p>"
 
-    @staticmethod
-    def _table(caption: str, head: Iterable[str], rows: str, css: str) -> str:
-        heads = "".join(f'<th scope="col">{esc(h)}</th>' for h in head)
-        return (
-            f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(caption)}">'
-            f'<table class="{css}">'
-            f"<caption>{esc(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>"
-            "</table></div>"
-        )
-
 
 _TILES = {
     "migrate": "Migrate",
@@ -372,24 +280,3 @@ _TILES = {
     "unreadable": "Unreadable",
     "total": "Total",
 }
-
-
-def _sentence(text: str) -> str:
-    said = esc(text)
-    return f"{said[:1].upper()}{said[1:]}{'' if said.endswith('.') else '.'}"
-
-
-def _states(chart: Chart) -> Iterator[str]:
-    for box in chart.boxes:
-        lines = []
-        for a in box.arrows:
-            what = f"{a.event} [{a.guard}]" if a.guard else a.event
-            to = " + ".join(chart.boxes[t].name or chart.label for t in a.targets)
-            mark = f" ({a.mark}{', ' + a.note if a.note else ''})" if a.mark else ""
-            lines.append(_code(f"{what} \u2192 {to}" if to else what) + esc(mark))
-        change = "; ".join((*((box.mark,) if box.mark else ()), *box.notes))
-        yield (
-            f'<tr><td>{_code(box.name or "(the machine)")}</td><td>{box.kind}</td><td class="num">'
-            f"{f'{box.count:,}' if box.count else ''}</td><td>{esc(change)}</td>"
-            f"<td>{'<br>'.join(lines)}</td></tr>"
-        )

@@ -37,6 +37,7 @@ class _Ribbon:
     target: _End
     kind: str
     count: int = 0
+    thick: float = 0.0
 
 
 @dataclass(slots=True)
@@ -70,9 +71,13 @@ def svg(pair: Pair, name: str, width: int) -> str:
         return ""
     total = sum(r.count for r in picture.ribbons.values())
     scale = TALL / total
+    for ribbon in picture.ribbons.values():
+        ribbon.thick = max(ribbon.count * scale, 1.2)
+        ribbon.source.bar += ribbon.thick
+        ribbon.target.bar += ribbon.thick
     left = sorted(picture.left.values(), key=lambda e: e.rank)
     right = sorted(picture.right.values(), key=lambda e: e.rank)
-    height = max(_stack(left, scale), _stack(right, scale))
+    height = max(_stack(left), _stack(right))
     for side in (left, right):  # the shorter side stands in the middle
         lower = (height - (side[-1].y + max(side[-1].bar, SLOT))) / 2
         for end in side:
@@ -92,13 +97,10 @@ def svg(pair: Pair, name: str, width: int) -> str:
     starts: dict[int, float] = {}
     for r in sorted(ribbons, key=lambda r: (r.target.rank, r.source.rank)):
         starts[id(r)] = r.target.used
-        r.target.used += max(r.count * scale, 1.2)
+        r.target.used += r.thick
     for r in ribbons:
-        thick = max(r.count * scale, 1.2)
-        parts.append(
-            _ribbon(r, r.source.top + r.source.used, r.target.top + starts[id(r)], thick, width, name)
-        )
-        r.source.used += thick
+        parts.append(_ribbon(r, r.source.top + r.source.used, r.target.top + starts[id(r)], width, name))
+        r.source.used += r.thick
     room = width / 2 - BAR - 12
     for end in left:
         parts.append(_label(end, 0, BAR + 6, "", room))
@@ -159,16 +161,16 @@ def _short(state: str | None, label: str) -> str:
     return compact(state) if state is not None and words.state_text(state) == label else label
 
 
-def _stack(ends: list[_End], scale: float) -> float:
+def _stack(ends: list[_End]) -> float:
     y = 2.0
     for end in ends:
-        end.y, end.bar = y, max(end.count * scale, 2.0)
+        end.y = y
         y += max(end.bar, SLOT) + BETWEEN
     return y - BETWEEN + 4
 
 
-def _ribbon(r: _Ribbon, y1: float, y2: float, thick: float, width: int, name: str) -> str:
-    x1, x2 = BAR, width - BAR
+def _ribbon(r: _Ribbon, y1: float, y2: float, width: int, name: str) -> str:
+    x1, x2, thick = BAR, width - BAR, r.thick
     a, b = x1 + (x2 - x1) * 0.45, x1 + (x2 - x1) * 0.55
     d = (
         f"M{x1:.0f} {y1:.1f}C{a:.0f} {y1:.1f} {b:.0f} {y2:.1f} {x2:.0f} {y2:.1f}v{thick:.1f}"

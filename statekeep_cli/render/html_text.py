@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 
 from statekeep_cli.render.terminal import cells, inert, shown
 from statekeep_cli.render.words import state_text
@@ -40,3 +41,34 @@ def compact(state: str) -> str:
     if not shared:
         return said
     return ".".join(leaves[0][:shared]) + ": " + " + ".join(".".join(x[shared:]) for x in leaves)
+
+
+def code(text: str, limit: int = 200) -> str:
+    return f"<code>{esc(text, limit)}</code>"
+
+
+def sentence(text: str) -> str:
+    """Words of our own that may stand alone."""
+    said = esc(text)
+    return f"{said[:1].upper()}{said[1:]}{'' if said.endswith('.') else '.'}"
+
+
+def table(caption: str, head: Iterable[str], rows: str, css: str) -> str:
+    """A table that scrolls within itself where it is too wide; `rows` is HTML."""
+    heads = "".join(f'<th scope="col">{esc(h)}</th>' for h in head)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{esc(caption)}">'
+        f'<table class="{css}">'
+        f"<caption>{esc(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>"
+        "</table></div>"
+    )
+
+
+def paste(text: str, name: str, what: str) -> str:
+    """Lines with a button that copies them; `name` is their id, `what` the word for them."""
+    return (
+        f'<div class="paste">'
+        f'<pre id="{name}" tabindex="0" role="region" aria-label="{what.title()} to copy">'
+        f"{block(text)}</pre>"
+        f'<button type="button" data-copy="{name}" data-what="{what}">Copy {what}</button></div>'
+    )

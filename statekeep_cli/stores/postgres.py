@@ -116,9 +116,7 @@ class Postgres:
             access = ", READ ONLY" if read_only or self.read_only else ""
             limits = "" if read_only else f"; SET LOCAL lock_timeout = {LOCK_MS}"
             limits += "" if snapshot else f"; SET LOCAL statement_timeout = {STATEMENT_MS}"
-            self._connection.execute(
-                f"SET TRANSACTION ISOLATION LEVEL {isolation}{access}{limits}".encode()
-            )
+            self._connection.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}{access}{limits}".encode())
             yield
 
     # names

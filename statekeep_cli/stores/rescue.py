@@ -147,6 +147,27 @@ def page(
     return found[:limit]
 
 
+def members(
+    actors: Actors, group: Group, after: str | None = None, limit: int = PAGE, begin: str | None = None
+) -> list[Rescued]:
+    """The next of one group by id: after an id, or from `begin` on. No more rows than that are read."""
+    f = actors.fragments
+    same = (f"{f.status} = 'needs_rescue'", f"CAST({f.state} AS text) = %s", f"CAST({f.version} AS text) = %s")
+    conditions, values = [*same], list[Any]([group.state, group.version])
+    for expression, value in ((f.definition, group.definition), (f.reason, group.reason)):
+        conditions.append(f"{expression} IS NULL" if value is None else f"{expression} = %s")
+        values += [] if value is None else [value]
+    for sign, id in ((">", after), (">=", begin)):
+        if id is not None:
+            conditions.append(f"{f.id} {sign} {actors.as_id()}")
+            values.append(id)
+    rows = actors.store.rows(
+        f"SELECT {f.id_text} FROM {f.source} WHERE {' AND '.join(conditions)} ORDER BY {f.id} LIMIT %s",
+        [*values, limit],
+    )
+    return [*_details(actors, [str(id) for (id,) in rows], Filter(), Classes(actors.store))]
+
+
 def of(actors: Actors, ids: Sequence[str]) -> dict[str, Rescued]:
     """Those of these ids that need rescue."""
     return {x.id: x for x in _details(actors, ids, Filter(), Classes(actors.store))}
