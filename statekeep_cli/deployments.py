@@ -128,7 +128,7 @@ def _context_fits(mapping: Mapping, target: Definition) -> None:
 
 def _target(store: Store, path: str, migration: str | None, sources: Sequence[Definition] = ()) -> Loaded:
     """The target in a file, or a stored one by its name, `ID@VERSION`."""
-    if "@" not in path or os.path.exists(path):
+    if "@" not in path or "@{" in path or os.path.exists(path):  # HEAD@{1}:path is git's
         return read_definition(path, migration, sources)
     labels = {}
     for config in stored.stored_configs(store):

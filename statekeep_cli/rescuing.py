@@ -183,7 +183,11 @@ class Checked:
 
 
 def resolving_subject(
-    store: Store, mapping: Mapping | None, paths: Sequence[str], ids: Sequence[str], version: str | None = None
+    store: Store,
+    mapping: Mapping | None,
+    paths: Sequence[str],
+    ids: Sequence[str],
+    version: str | None = None,
 ) -> Subject:
     """Definitions and scope of a manual decision about these actors; StateKeep's own tables are needed."""
 

@@ -148,7 +148,7 @@ def _serve() -> None:
     import statekeep_cli.stores.postgres
     import statekeep_cli.stores.sqlite
     import statekeep_cli.stores.writing_postgres
-    import statekeep_cli.stores.writing_sqlite  # noqa: F401
+    import statekeep_cli.stores.writing_sqlite
 
     statekeep_cli.cli.app()
     began: dict[int, float] = {}

@@ -104,7 +104,9 @@ def records(count: int, seed: int) -> list[dict[str, Any]]:
     for n in range(count):
         state, events = walked(rng)
         record: dict[str, Any] = {"id": str(1000 + n), "definition": "order", "version": 1}
-        context = rng.choice([None, {}, {"price": n}, {"note": "a'b"}, {"price": n, "more": [1, {"x": None}]}])
+        context = rng.choice(
+            [None, {}, {"price": n}, {"note": "a'b"}, {"price": n, "more": [1, {"x": None}]}]
+        )
         record["history"] = events
         chance = rng.random()
         if chance < 0.08:
@@ -229,7 +231,9 @@ class Orders:
                 (int(record["id"]), state, data, record["version"]),
             )
         else:
-            store.execute("INSERT INTO orders (id, state, data) VALUES (%s, %s, %s)", (record["id"], state, data))
+            store.execute(
+                "INSERT INTO orders (id, state, data) VALUES (%s, %s, %s)", (record["id"], state, data)
+            )
         for event in record.get("history") or []:
             self.log(store, record["id"], event)
 
@@ -267,7 +271,8 @@ class Orders:
             revision = "CAST(o.xmin AS text)" if store.kind == "postgres" else "o.rev"
             rows = store.rows(
                 "SELECT o.id, o.state, coalesce(m.version, '1'), coalesce(m.status, 'active'), m.reason,"
-                f" CAST(o.data AS text), NULL, {revision} FROM orders o LEFT JOIN {{marks}} m ON m.actor = o.id"
+                f" CAST(o.data AS text), NULL, {revision} FROM orders o"
+                " LEFT JOIN {marks} m ON m.actor = o.id"
             )
         return {
             str(i): Seen(

@@ -170,6 +170,9 @@ def test_every_kind_of_change_in_one_comment(repo: Repository) -> None:
         "new.yaml": ("nothing", False),
     }
     assert "write version: 2" in comment
+    annotations = (repo.path.parent / "out/annotations.txt").read_text(encoding="utf-8")
+    assert "file=workflows/stale.yaml,line=2,col=10" in annotations
+    assert "file=workflows/broken.yaml,line=3" in annotations
     assert "was deleted" in comment
 
 

@@ -8,9 +8,10 @@ A fenced block is run when the line above it says so:
     <!-- file NAME in FOLDER -->               a file of a new copy; the blocks after it go on there
     <!-- file NAME -->                         a file of the copy at hand
 
-A block may hold any number of commands. `statekeep` is this repository's; `git`, `python` and `cp` are the real
-ones; `cat`, `sqlite3` (with SQL, or `< FILE`) and `echo $?` are done here. What is never the same twice is
-written `<time>`, `<who>`, `<commit>` or `<digest>`, and matched by its form.
+A block may hold any number of commands. `statekeep` is this repository's; `git`, `python`, `cp` and `mkdir` are
+the real ones; `cat`, `sqlite3` (with SQL, or `< FILE`) and `echo $?` are done here. What is never the same twice is
+written `<time>`, `<who>`, `<user>`, `<rate>`, `<commit>` or `<digest>`, and matched by its form; spaces do not
+count beside a `<rate>`, which takes its own room in a table.
 
 After a change that is meant, `python -m tests.test_docs --update` writes the outputs anew; look at the diff.
 """
@@ -52,17 +53,24 @@ DOCUMENTS = [
 EMPTY = "an empty folder"
 BLOCK = re.compile(
     r"^<!-- (?:run in (?P<run>[^\n]+?)|(?P<on>run on)|file (?P<file>\S+?)(?: in (?P<at>[^\n]+?))?) -->\n"
-    r"```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    r"(?P<fence>`{3,})(?P<language>\w+)\n(?P<text>.*?)^(?P=fence)$",
     re.DOTALL | re.MULTILINE,
+)
+FENCE = re.compile(
+    r"^(?P<fence>`{3,})(?P<language>\w*)\n(?P<text>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE
 )
 PLACEHOLDERS = {
     "<time>": r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z| UTC|\+00(?::00)?)?",
     "<who>": r"\S+ on \S+, process \d+",
     "<commit>": r"[0-9a-f]{7,40}",
     "<digest>": r"[0-9a-f]{16,64}",
+    "<user>": r"\S+",
+    "<rate>": r"[\d.,]+/s",
 }
 TIME = re.compile(PLACEHOLDERS["<time>"])
 WHO = re.compile(rf"(?<=by ){PLACEHOLDERS['<who>']}")
+USER = re.compile(r"(?<=<time> by )\S+")
+RATE = re.compile(rf"(?<= ){PLACEHOLDERS['<rate>']}(?= )")
 
 
 @dataclass(frozen=True)
@@ -155,8 +163,9 @@ class Shell:
             "python": [sys.executable],
             "git": ["git"],
             "cp": ["cp"],
+            "mkdir": ["mkdir"],
         }.get(words[0])
-        assert program, f"{command}: documents use statekeep, git, python, cp, cat, sqlite3 and echo $?"
+        assert program, f"{command}: documents use statekeep, git, python, cp, mkdir, cat, sqlite3, echo $?"
         done = subprocess.run(
             [*program, *words[1:]],
             cwd=self.folder,
@@ -185,11 +194,14 @@ class Shell:
         return "".join("|".join("" if x is None else str(x) for x in row) + "\n" for row in rows)
 
 
-def as_pattern(expected: str) -> re.Pattern[str]:
-    text = re.escape(expected)
+def matches(shown: str, printed: str) -> bool:
+    shown, printed = shown.rstrip("\n"), printed.rstrip("\n")  # an empty line at the end is the document's
+    if "<rate>" in shown:
+        shown, printed = re.sub(" +", " ", shown), re.sub(" +", " ", printed)
+    text = re.escape(shown)
     for name, pattern in PLACEHOLDERS.items():
         text = text.replace(re.escape(name), pattern)
-    return re.compile(text)
+    return re.fullmatch(text, printed) is not None
 
 
 def outcomes(story: Story, where: Path) -> Iterator[tuple[Block, list[tuple[str, str, str]]]]:
@@ -209,8 +221,7 @@ def outcomes(story: Story, where: Path) -> Iterator[tuple[Block, list[tuple[str,
 def test_transcript(story: Story, tmp_path: Path) -> None:
     for _, ran in outcomes(story, tmp_path):
         for command, shown, printed in ran:
-            # An empty line between two commands is the document's.
-            if not as_pattern(shown.rstrip("\n")).fullmatch(printed.rstrip("\n")):
+            if not matches(shown, printed):
                 diff = difflib.unified_diff(shown.splitlines(), printed.splitlines(), "document", "printed")
                 pytest.fail(f"{story.document.name}: $ {command}\n" + "\n".join(diff), pytrace=False)
 
@@ -218,8 +229,8 @@ def test_transcript(story: Story, tmp_path: Path) -> None:
 def test_every_console_block_is_run() -> None:
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
-        run = [m for m in BLOCK.finditer(text) if m["language"] == "console"]
-        assert text.count("```console") == len(run), document
+        run = [m["text"] for m in BLOCK.finditer(text) if m["language"] == "console"]
+        assert run == [m["text"] for m in FENCE.finditer(text) if m["language"] == "console"], document
 
 
 def every_command() -> list[tuple[str, str]]:
@@ -256,26 +267,25 @@ def test_help_fits_80_columns() -> None:
             assert max(map(len, page.splitlines())) <= 80, f"{name} --help"
 
 
-FENCE = re.compile(r"^```(?P<language>yaml|json|toml)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-
 
 def test_snippets_parse() -> None:
     readers: dict[str, Any] = {"yaml": yaml.safe_load, "json": json.loads, "toml": tomllib.loads}
     for document in DOCUMENTS:
         for match in FENCE.finditer(document.read_text(encoding="utf-8")):
-            assert readers[match["language"]](match["text"]), (document, match["text"])
+            read = readers.get(match["language"])
+            assert read is None or read(match["text"]), (document, match["text"])
 
 
 def anchors(document: Path) -> set[str]:
     """The anchors of a document's headings, as GitHub makes them."""
-    text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    text = FENCE.sub("", document.read_text(encoding="utf-8"))
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", h.strip().lower()).replace(" ", "-") for h in headings}
 
 
 def test_links_lead_somewhere() -> None:
     for document in DOCUMENTS:
-        text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        text = FENCE.sub("", document.read_text(encoding="utf-8"))
         for path, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
             target = document.parent / path if path else document
             assert target.exists(), (document, path)
@@ -349,9 +359,9 @@ def test_every_key_of_the_configuration_is_documented() -> None:
 
 
 def test_the_formats_are_those_of_the_commands() -> None:
-    from statekeep_cli.commands.output import FORMATS
+    from statekeep_cli.render import FORMATS, STREAMED
 
-    assert first_cells("Formats") == list(FORMATS)
+    assert sorted(first_cells("Formats")) == sorted([*FORMATS, *STREAMED])
 
 
 def update() -> None:
@@ -371,11 +381,13 @@ def update() -> None:
 
 
 def _shown(command: str, shown: str, printed: str) -> str:
-    if as_pattern(shown.rstrip("\n")).fullmatch(printed.rstrip("\n")):
+    if matches(shown, printed):
         return f"$ {command}\n{shown}"
     recent = datetime.now(UTC) - timedelta(days=1)
     printed = TIME.sub(lambda m: "<time>" if m[0][:10] >= recent.date().isoformat() else m[0], printed)
-    return f"$ {command}\n{WHO.sub('<who>', printed)}"
+    for pattern, name in ((WHO, "<who>"), (USER, "<user>"), (RATE, "<rate>")):
+        printed = pattern.sub(name, printed)
+    return f"$ {command}\n{printed}"
 
 
 if __name__ == "__main__":

@@ -322,6 +322,22 @@ def test_sample_history(stranding: Path, opened: Any, tmp_path: Path) -> None:
     assert it.findings() == []
 
 
+def test_database(tmp_path: Path, opened: Any) -> None:
+    """The same page from a database, sample histories included."""
+    words = next(p.values[0] for p in example_runs() if "preview-unmapped" in str(p.id))
+    at = words.index("--actors")
+    db = ["--db", str(tmp_path / "actors.db")]
+    for command in (["init"], ["import", words[0], *words[at : at + 2]]):
+        done = [sys.executable, "-m", "statekeep_cli.cli", "db", *command, *db]
+        subprocess.run(done, check=True, capture_output=True, timeout=120)
+    path, report = previewed(tmp_path, *words[:at], *db, "--show-ids")
+    page = opened(path).page
+    assert report["wouldStrand"] == 10
+    assert page.locator("table.time caption").first.inner_text().startswith("The history of pr-")
+    assert page.locator("table.time thead .part").count() == 1
+    assert page.locator("svg.chart").count() == 2
+
+
 def hostile(folder: Path) -> list[str]:
     """Definitions whose every name is an attack; what was here before has to be rescued."""
     states = {HOSTILE: {"on": {HOSTILE + "e": {"target": "b", "guard": HOSTILE + "g"}}}, "b": {}}

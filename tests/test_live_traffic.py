@@ -24,7 +24,6 @@ import pytest
 from statekeep_cli import cli
 from statekeep_cli.errors import RunLocked
 from statekeep_cli.stores import runs
-from statekeep_cli.stores.connect import connect
 from statekeep_cli.stores.interface import Store
 from statekeep_cli.stores.runs import STALE_SECONDS, Lease
 from tests.databases import Database
@@ -369,9 +368,7 @@ def elsewhere(store: Store, population: int, **more: Any) -> None:
     """The holder is a process of another host, of which only its heartbeat is known."""
     values = {"host": "elsewhere.example", "pid": 1, "boot": None, "locked": False, **more}
     names = ", ".join(f"{name} = %s" for name in values)
-    store.execute(
-        f"UPDATE {{populations}} SET {names} WHERE population = %s", [*values.values(), population]
-    )
+    store.execute(f"UPDATE {{populations}} SET {names} WHERE population = %s", [*values.values(), population])
 
 
 @pytest.fixture
@@ -452,9 +449,7 @@ def test_a_clock_that_jumps_frees_nothing_and_keeps_nothing(pooled: Callable[[],
     Lease(other, number, "orders", stale=0.2).release()
 
 
-def test_a_batch_that_is_being_written_keeps_its_lease(
-    pooled: Callable[[], Any], database: Database
-) -> None:
+def test_a_batch_that_is_being_written_keeps_its_lease(pooled: Callable[[], Any], database: Database) -> None:
     """Whoever takes over a lease waits for what its holder has begun."""
     if database.kind == "sqlite":
         pytest.skip("SQLite has one writer at a time")
@@ -501,5 +496,3 @@ def test_a_session_of_a_dead_process_lingers(postgres: Database, tmp_path: Path,
 
 def test_stale_is_longer_than_a_beat() -> None:
     assert STALE_SECONDS > 3 * runs.BEAT_SECONDS
-
-

@@ -25,7 +25,7 @@ from statekeep_cli.stores.connect import connect
 from statekeep_cli.stores.interface import Store
 from tests.databases import Database, Server, own_server
 from tests.forked import Child, Forker, forker
-from tests.orders import LAYOUTS, Orders, Seen, records, recorded, verify
+from tests.orders import LAYOUTS, Orders, Seen, recorded, records, verify
 
 KILLS = int(os.environ.get("STATEKEEP_KILLS", "40"))
 SEED = int(os.environ.get("STATEKEEP_SEED", "0")) or time.time_ns() % 1_000_000
@@ -243,7 +243,9 @@ def test_only_the_connection_with_the_lock_is_cut(on_postgres: Watch, postgres: 
     child = on_postgres.slowly()
     on_postgres.working(child, 20)
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        holders = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database"
+        holders = (
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database"
+        )
         holders += " WHERE datname = current_database())"
         cut = connection.execute(f"SELECT pg_terminate_backend(pid) FROM ({holders}) x".encode()).fetchall()
     assert cut == [(True,)]

@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from statekeep_cli.core.context import Contexts
+from statekeep_cli.core.migration import Migration
 from statekeep_cli.core.redact import Redaction
 from statekeep_cli.core.redacted import WHOLE, Kept
 from tests.repositories import V1, V2, Repository
@@ -236,7 +240,7 @@ UNDETERMINED = ("strand", "undetermined")
         (TYPED, kept(), UNDETERMINED, "keep amount"),
         (TYPED, kept("amount", amount=1), ("migrate", ""), ""),
         (TYPED, kept("amount"), ("strand", "context_invalid"), ""),
-        (SAME + "contextSchema: {minProperties: 1}\n", kept("amount", amount=1), UNDETERMINED, "at all of it"),
+        (SAME + "contextSchema: {minProperties: 1}\n", kept("a", a=1), UNDETERMINED, "at all of it"),
         (SAME + "contextSchema: {type: object, title: x}\n", kept(), ("migrate", ""), ""),
         # edits
         (SAME + "migration: {context: {defaults: {currency: EUR}}}\n", kept(), ("migrate", ""), ""),
@@ -356,3 +360,62 @@ def test_a_redacted_record_is_read_as_it_was_written() -> None:
     assert again.redacted is not None
     assert json.loads(bytes(again.origin)) == {"state": "b"}
     assert again.id != 5
+
+
+# --- what is decided from a part is what the whole decides -------------------------------------------------
+
+KEYS = st.sampled_from("abc")
+PATHS = st.lists(KEYS, min_size=1, max_size=3).map(".".join)
+VALUES = st.recursive(
+    st.sampled_from([None, True, 0, 5, "x", [1]]),
+    lambda inner: st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+LEAVES = st.sampled_from(
+    [True, False, {}, {"type": "object"}, {"type": "string"}, {"const": 5}, {"minimum": 3},
+     {"minProperties": 1}, {"additionalProperties": False}, {"propertyNames": {"enum": ["a"]}}, {"enum": [{}, 5]}, {"minLength": 2}]
+)  # fmt: skip
+
+
+def _larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    parts = {
+        "properties": st.dictionaries(KEYS, inner, max_size=2),
+        "required": st.lists(KEYS, max_size=2, unique=True),
+        "anyOf": st.lists(inner, min_size=1, max_size=2),
+        "oneOf": st.lists(inner, min_size=1, max_size=2),
+        "not": inner,
+        "if": inner,
+        "then": inner,
+        "else": inner,
+        "dependentRequired": st.dictionaries(KEYS, st.lists(KEYS, max_size=1), max_size=1),
+        "type": st.sampled_from(["object", "string"]),
+    }
+    return st.fixed_dictionaries({}, optional=parts)
+
+
+SCHEMAS = st.recursive(LEAVES, _larger, max_leaves=5)
+EDITS = st.builds(
+    Migration,
+    context_rename=st.dictionaries(PATHS, PATHS, max_size=1),
+    context_remove=st.lists(PATHS, max_size=1).map(tuple),
+    context_defaults=st.dictionaries(PATHS, VALUES, max_size=1),
+)
+
+
+@given(VALUES, st.lists(PATHS, max_size=3), SCHEMAS, SCHEMAS, EDITS)
+@settings(max_examples=1_500, deadline=None)
+def test_undetermined_or_as_the_whole_context_decides(
+    context: Any, keep: list[str], predicate: Any, target: Any, edits: Migration
+) -> None:
+    contexts = Contexts([json.dumps(predicate)], target)
+    whole = contexts.look(context, edits)
+    text, paths, complete = Redaction(b"k", keep).context(json.dumps(context).encode())
+    if complete:
+        assert text is not None
+        assert json.loads(text) == context
+        return
+    kept_paths = tuple(".".join(p) for p in paths)
+    part = contexts.look_redacted(None if text is None else json.loads(text), kept_paths, edits)
+    assert part.schemas[0] in (None, whole.schemas[0])
+    assert (part.schemas[0] is None) == bool(part.redacted)
+    assert part.unchecked or bool(part.error) == bool(whole.error)

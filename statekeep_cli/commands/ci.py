@@ -139,7 +139,7 @@ def _write(out: str, reviews: Sequence[Review], base: str, link: str) -> None:
     annotations = ""
     for r in reviews:
         folder = os.path.join(out, r.folder)
-        if r.kind == "previewed":
+        if r.kind in ("previewed", "finding"):
             with open(os.path.join(folder, "code-quality.json"), encoding="utf-8") as file:
                 quality += json.load(file)
             with open(os.path.join(folder, "annotations.txt"), encoding="utf-8") as file:
@@ -160,7 +160,7 @@ def _section(r: Review, out: str) -> Section:
     from statekeep_cli.render.review import Section
 
     page = ""
-    if r.folder:
+    if r.kind in ("previewed", "compared"):
         with open(os.path.join(out, r.folder, "report.md"), encoding="utf-8") as file:
             page = file.read()
     return Section(r.path, r.said, page, r.failed, _counts(r))

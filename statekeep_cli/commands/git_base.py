@@ -10,6 +10,7 @@ import typer
 from statekeep_cli.errors import Findings, UsageMistake
 
 if TYPE_CHECKING:
+    from statekeep_cli.errors import Problem
     from statekeep_cli.readers.definitions import Loaded
 
 GitBase = Annotated[
@@ -69,17 +70,20 @@ def nothing_to_migrate(source: str, target: str, base: str, migration: str | Non
     if before.id != after.id or not same_version(before.version, after.version):
         return ""
     if machine_digest(one.config) != machine_digest(other.config):
-        raise Findings(unbumped(one, other))
+        problem = unbumped(one, other)
+        raise Findings(problem.sentence, (problem,))
     what = "unchanged" if before.digest == after.digest else "changed in its routing metadata only"
     return f"{target}: {after.label} is {what} since {base} ({source.partition(':')[0]}); nothing to migrate"
 
 
-def unbumped(source: Loaded, target: Loaded) -> str:
+def unbumped(source: Loaded, target: Loaded) -> Problem:
     """That a machine changed under one version, and what to do."""
-    place, version = target.place(("version",), "value"), target.definition.version
-    number = str(version)
-    hint = f"write version: {int(number) + 1}" if number.isdigit() else "give it a new version"
-    return (
-        f"{place.place}: the machine changed since {source.path}, and it is still {target.definition.label}:"
-        f" actors of the old one could not be told from those of the new one; {hint}"
+    from dataclasses import replace
+
+    number = str(target.definition.version)
+    message = (
+        f"the machine changed since {source.path}, and it is still {target.definition.label}: actors of the"
+        " old one could not be told from those of the new one"
     )
+    hint = f"write version: {int(number) + 1}" if number.isdigit() else "give it a new version"
+    return replace(target.place(("version",), "value"), message=message, hint=hint, code="SK070")

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 rescue = typer.Typer(
     name="rescue",
     help="List, look at and resolve the actors that need rescue.",
-    no_args_is_help=True,
     rich_markup_mode=None,
 )
 
@@ -50,6 +49,49 @@ def _pages(formats: Sequence[str] | None) -> Pages:
     from statekeep_cli.commands.output import Pages
 
     return Pages.parse(formats, ("text", "json"))
+
+
+@rescue.callback(invoke_without_command=True)
+def opened(
+    ctx: typer.Context,
+    definitions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--definition",
+            metavar="FILE",
+            help="Repeatable, for your tables: the definitions, the target last.",
+        ),
+    ] = None,
+    database: Database = None,
+    config: Config = None,
+) -> None:
+    """List, look at and resolve the actors that need rescue; without a command, on a screen.
+
+    The screen needs a terminal. It shows every action as a command line that does the same.
+
+    Example: statekeep rescue --db "$DATABASE_URL"
+    """
+    from statekeep_cli.render.terminal import inert, is_interactive
+
+    if ctx.invoked_subcommand is not None:
+        if definitions or database or config:
+            name = ctx.invoked_subcommand
+            raise UsageMistake(f"options stand behind the command: statekeep rescue {name} --db URL")
+        return
+    if not (is_interactive(sys.stdin) and is_interactive(sys.stdout)):
+        sys.stderr.write(ctx.get_help() + "\n")
+        raise typer.Exit(2)
+    from statekeep_cli.readers.config import read_config
+    from statekeep_cli.screen.app import run
+    from statekeep_cli.screen.desk import Desk
+    from statekeep_cli.screen.twins import Twins
+
+    desk = Desk(database, read_config(config).mapping, definitions or ())
+    desk.groups()  # what is wrong with the database is said before anything opens
+    desk.close()
+    twins = Twins(tuple(same_database(database, config)), tuple(definitions or ()))
+    for command, number in run(desk, twins):
+        print(f"run {number}: {inert(command)}")
 
 
 @rescue.command("list", cls=_Fields)

@@ -12,6 +12,7 @@ import typer
 from statekeep_cli.commands.options import Config, Database, Quiet, same_database
 from statekeep_cli.errors import UsageMistake
 
+
 def resolve(
     ids: Annotated[
         list[str], typer.Argument(metavar="ID...", help="The actors; - reads ids from stdin, one per line.")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from statekeep_cli.errors import Findings, InputUnreadable, StateKeepError
 
 if TYPE_CHECKING:
+    from statekeep_cli.errors import Problem
     from statekeep_cli.readers.config import Ci
     from statekeep_cli.readers.definitions import Loaded
     from statekeep_cli.readers.git import Changed
@@ -162,13 +164,36 @@ def review(repository: Repository, change: Changed, inputs: Inputs, out: str) ->
         if not sources:
             said = f"{target}: new since {repository.base} ({repository.short}); nothing to migrate"
             return Review(path, "nothing", said)
-        folder = re.sub(r"[^A-Za-z0-9._-]+", "-", path).strip("-.") or "definition"
-        os.makedirs(os.path.join(out, folder), exist_ok=True)
-        return _decided(path, [*sources, target], inputs, out, folder)
+        return _decided(path, [*sources, target], inputs, out, _folder(path, out))
     except (InputUnreadable, Findings) as error:
         if isinstance(error, InputUnreadable) and not _about(error, target, repository.short):
             raise  # the actors, or the baseline: nothing the definition could mend
-        return Review(path, "finding", error.message, failed=True)
+        return Review(path, "finding", error.message, _written(error.problems, path, out), failed=True)
+
+
+def _folder(path: str, out: str) -> str:
+    """The folder of a definition's reports, in `out`: two of them never have one."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", path.replace("/", "__"))
+    if name != path.replace("/", "__") or "__" in path or len(name) > 150 or name.startswith("."):
+        digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        name = f"{name.strip('.')[:100]}-{digest}"
+    os.makedirs(os.path.join(out, name), exist_ok=True)
+    return name
+
+
+def _written(problems: Sequence[Problem], path: str, out: str) -> str:
+    """The folder with what code hosts show of these problems."""
+    from statekeep_cli.commands.locating import from_root
+    from statekeep_cli.render.github import github
+    from statekeep_cli.render.gitlab import gitlab
+    from statekeep_cli.render.results import of_problems
+
+    folder = _folder(path, out)
+    errors = [replace(p, path=from_root(p.path)) for p in problems if p.severity == "error"]
+    for name, draw in (("github", github), ("gitlab", gitlab)):
+        with open(os.path.join(out, folder, REPORTS[name]), "w", encoding="utf-8") as file:
+            file.write(draw(of_problems(errors)))
+    return folder
 
 
 def _about(error: InputUnreadable, target: str, commit: str) -> bool:

@@ -84,7 +84,8 @@ class Contexts:
     def look_redacted(self, context: Any, kept: tuple[str, ...], m: Migration) -> Look:
         """The same for a context of which only some paths were kept; None where nothing is left of it."""
         missing, for_target = self._missing(kept, context is not None)
-        for_edits = Kept(kept, context is not None).missing_for_edits(m)
+        edits = m.context_rename or m.context_remove or m.context_defaults
+        for_edits = Kept(kept, context is not None).missing_for_edits(m) if edits else []
         outcomes, error = self._look({} if context is None else context, m)
         known = tuple(None if lost else o for lost, o in zip(missing, outcomes, strict=True))
         unchecked = sentence([*for_edits, *for_target])

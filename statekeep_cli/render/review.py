@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from statekeep_cli.render.markdown import LIMIT, code
 # Found again by whoever updates the comment in place; readers do not see it.
 MARKER = "<!-- statekeep ci -->"
 QUIET = "This change no longer touches a workflow definition with live actors."
+_PLAIN = re.compile(r"[A-Za-z0-9 ,;:%'-]*")  # text that means nothing to Markdown or to the host
 NAMED = 50  # definitions listed in a line each
 
 
@@ -51,7 +53,8 @@ def comment(sections: Sequence[Section], base: str, link: str = "", limit: int =
 
 
 def _line(section: Section) -> str:
-    said = section.counts
-    if section.said:
-        said += ("; " if said else "") + code(section.said, 600)
-    return f"- {code(section.path)}: {said}" if said else f"- {code(section.path)}"
+    if section.said.startswith(section.path):
+        return f"- {code(section.said, 600)}"
+    said = section.said if _PLAIN.fullmatch(section.said) else code(section.said, 600)
+    more = "; ".join(x for x in (section.counts, said) if x)
+    return f"- {code(section.path)}: {more}" if more else f"- {code(section.path)}"

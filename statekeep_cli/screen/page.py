@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from statekeep_cli.core.decision import Place
 from statekeep_cli.errors import StateKeepError
 from statekeep_cli.render import explain as render_explain
 from statekeep_cli.render import rescue as render
@@ -14,23 +15,24 @@ from statekeep_cli.screen.desk import Offer
 from statekeep_cli.stores.rescue import Group, Rescued
 
 HELP = """\
-Groups are on the left, a group's actors in pages on the right, and below them one
-actor: what stranded it, its history with the source's and the target's position
-after each step, and the lines that would place it.
+Groups are on the left, a group's actors in pages on the right, and below
+them one actor: what stranded it, where source and target stand after each
+step of its history, and the lines that would place it.
 
-  arrows, tab      move; go to the next pane (shift+tab: back)
-  enter            from a group to its actors, from an actor to its history
-  escape           back
-  n, p             next and previous page of actors
-  /                groups: only those with this text; actors: from this id on
-  r                resolve the actor by hand: a state, a reason, a confirmation
-  c                copy the command line at the bottom, which does the same
-  z                the lower pane on the whole screen, and back
-  f5               read again
-  q                quit
+  arrows, tab   move; go to the next pane (shift+tab: back)
+  enter         from a group to its actors, from an actor to its history
+  escape        back
+  n, p          next and previous page of actors
+  /             groups: only those with this text; actors: from this id on
+  r             resolve by hand: a state, a reason, a confirmation
+  c             copy the command line at the bottom, which does the same
+  z             the history on the whole screen, and back
+  f5            read again
+  q             quit
 
-Correct the definition where many actors share a reason: paste the lines below
-"to place it" into it and run statekeep rescue retry. Resolve by hand what is left.
+Where many actors share a reason, correct the definition: paste the lines
+under "to place it" and run statekeep rescue retry. Resolve by hand what is
+left.
 """
 
 
@@ -44,7 +46,8 @@ def title(place: str, groups: Sequence[Group]) -> str:
 def group_line(g: Group, size: int) -> str:
     """One group: how many and the state, then the reason and the version."""
     version = f"{g.definition}@{g.version}" if g.definition else g.version
-    return f"{g.count:>{size},} {shown(words.state_text(g.state))}\n{' ' * size} {shown(g.reason or '-')}, {shown(version)}"
+    first = f"{g.count:>{size},} {shown(words.state_text(g.state))}"
+    return f"{first}\n  {shown(g.reason or '-')}, {shown(version)}"
 
 
 def group_size(groups: Sequence[Group]) -> int:
@@ -71,12 +74,15 @@ def page_title(number: int, found: int, size: int, total: int) -> str:
     return f"actors {first:,} to {first + found - 1:,} of {total:,}"
 
 
-def actor_text(known: Shown, width: int) -> str:
-    """One actor as `rescue show` prints it."""
+def actor_text(known: Shown, width: int, retry: str) -> str:
+    """One actor as `rescue show` prints it; `retry` is the command once its suggested lines are pasted."""
     parts = [render.head_text(known.row.id, known.row, known.rescued, width, False)]
     if known.explanation is not None and known.about is not None:
         frame = render_explain.Frame(known.about.references)
         parts.append(render_explain.text(known.explanation, frame, width, False))
+        remedy = known.explanation.remedy
+        if (remedy is not None and remedy.lines) or known.explanation.decision.outcome == "migrate":
+            parts.append(f"next: {inert(retry)}\n")
     if known.missing:
         parts.append(render.missing_text(known.missing, width))
     return "\n".join(parts).rstrip("\n")
@@ -86,9 +92,11 @@ def offer_line(x: Offer) -> str:
     return shown(x.name, 400) + (f"  ({x.why})" if x.why else "")
 
 
-def confirm_text(checked: Checked, to: object, why: str, name: str, width: int) -> str:
-    page = render.resolve_text([(checked.id, checked.source, checked.decision.hazards)], to, why, width, False)  # type: ignore[arg-type]
-    return f"{page}\nSet 1 actor of {inert(name)} by hand? y: yes, n: no"
+def confirm_text(checked: Checked, to: Place, why: str, name: str, width: int) -> str:
+    """What is about to be written, and the question."""
+    row = checked.id, checked.source, checked.decision.hazards
+    said = render.resolve_text([row], to, why, width, False)
+    return f"{said}\nSet 1 actor of {inert(name)} by hand? y: yes, n: no"
 
 
 def error_text(error: BaseException) -> str:
@@ -96,4 +104,6 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, StateKeepError):
         said = error.message or (error.problems[0].sentence if error.problems else "it failed")
         return inert(" ".join(said.split()))
-    return inert(f"unexpected failure, {type(error).__name__}: {' '.join(str(error).split()) or 'no message'}")
+    return inert(
+        f"unexpected failure, {type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    )

@@ -36,9 +36,13 @@ class Twins:
         files = [word for path in self.definitions for word in ("--definition", path)]
         return self._line(["resolve"], [id], ["--to", to or "STATE", "--reason", why or "TEXT", *files])
 
+    def retry(self) -> str:
+        """Once the definition is corrected, in its file or in a side file."""
+        return self._line(["retry", *(self.definitions or ("--mapping", "FILE"))])
+
     def _line(self, words: Sequence[str], arguments: Sequence[str] = (), more: Sequence[str] = ()) -> str:
         named = [*arguments]
         line = ["statekeep", "rescue", *words]
-        if any(x.startswith("-") for x in named):  # no option, whatever it looks like
+        if named and named[0].startswith("-"):  # no option, whatever it looks like
             return shlex.join([*line, *more, *self.options, "--", *named])
         return shlex.join([*line, *named, *more, *self.options])

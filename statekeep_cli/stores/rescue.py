@@ -152,7 +152,11 @@ def members(
 ) -> list[Rescued]:
     """The next of one group by id: after an id, or from `begin` on. No more rows than that are read."""
     f = actors.fragments
-    same = (f"{f.status} = 'needs_rescue'", f"CAST({f.state} AS text) = %s", f"CAST({f.version} AS text) = %s")
+    same = (
+        f"{f.status} = 'needs_rescue'",
+        f"CAST({f.state} AS text) = %s",
+        f"CAST({f.version} AS text) = %s",
+    )
     conditions, values = [*same], list[Any]([group.state, group.version])
     for expression, value in ((f.definition, group.definition), (f.reason, group.reason)):
         conditions.append(f"{expression} IS NULL" if value is None else f"{expression} = %s")
