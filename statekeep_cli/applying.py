@@ -444,17 +444,18 @@ class Worker:
     def _changes(self, rows: list[Row]) -> tuple[list[Kind], list[Change], Counter[Decision]]:
         """What a batch writes: skipped actors have no part in it."""
         batch = self.loader.batch(rows)
-        routed = self.router.route(batch.actors, batch.plain, batch.states)
+        routed = self.router.route(batch.actors, batch.plain, batch.states, batch.columns)
+        traces = [actor.history for actor in batch.actors] if batch.columns is None else batch.columns.traces
         skips = {n for n in routed.counts if routed.decisions[n].outcome == "skip"}
         kinds: list[Kind] = []
         changes: list[Change] = []
         known: dict[tuple[int, str, str | None, str], tuple[int, bool, str | None]] = {}
         # One step per actor of everybody's: no call that can be spared.
-        for place, actor, number in zip(batch.lines, batch.actors, routed.ids, strict=True):
+        for at, (place, trace, number) in enumerate(zip(batch.lines, traces, routed.ids, strict=True)):
             if number in skips:
                 continue
             row = rows[place]
-            id, revision, _, _, status, reason, state, _, _, _, _, _, markers = row
+            id, revision, _, _, status, reason, state, _, snapshot, _, _, _, markers = row
             key = (number, status, reason, state)
             entry = known.get(key)
             if entry is None:
@@ -464,12 +465,12 @@ class Worker:
                 entry = known[key] = (len(kinds), self.mover.is_plain(decision), text)
                 kinds.append(self._kind(decision, row))
             kind, plain, text = entry
-            history = actor.history
-            events = recorded_events(row, history) if markers else len(history) if history else 0
-            if (plain and not actor.snapshot) or self.mover.is_uniform(actor, routed.decisions[number]):
+            events = recorded_events(row, trace) if markers else len(trace) if trace else 0
+            if (plain and not snapshot) or self.mover.is_uniform(batch.actors[at], routed.decisions[number]):
                 changes.append(_change((id, revision, kind, events, text, None, None)))
             else:
-                changes.append(self._moved(row, actor, routed.decisions[number], kind, events))
+                decision = routed.decisions[number]
+                changes.append(self._moved(row, batch.actors[at], decision, kind, events))
         decided = Counter(
             {routed.decisions[n]: count for n, count in routed.counts.items() if n not in skips}
         )

@@ -28,6 +28,7 @@ def app() -> Any:
     from statekeep_cli.commands.apply import apply
     from statekeep_cli.commands.check import check
     from statekeep_cli.commands.ci import ci
+    from statekeep_cli.commands.completion import completion
     from statekeep_cli.commands.control import cancel, pause, resume
     from statekeep_cli.commands.db import db
     from statekeep_cli.commands.diff import diff
@@ -44,7 +45,7 @@ def app() -> Any:
     from statekeep_cli.commands.watch import watch
 
     def show_version(wanted: bool) -> None:
-        if wanted:
+        if wanted and "_STATEKEEP_COMPLETE" not in os.environ:  # a shell that completes runs nothing
             print(f"statekeep {version()}")
             raise typer.Exit
 
@@ -65,7 +66,7 @@ def app() -> Any:
     )
     typer_app.callback()(root)
     for command in (check, diff, preview, apply, explain, suggest, infer, schema,
-                    status, pause, resume, cancel, watch, revert, log, snapshot, ci):  # fmt: skip
+                    status, pause, resume, cancel, watch, revert, log, snapshot, ci, completion):  # fmt: skip
         typer_app.command()(command)
     typer_app.add_typer(db)
     typer_app.add_typer(rescue)
@@ -114,6 +115,11 @@ def _run(arguments: Sequence[str]) -> int:
     # UsageError, wherever this version of Typer keeps its click
     usage_error = cast("type[Exception]", typer.BadParameter.__mro__[1])
     command = typer.main.get_command(app())
+    asked = os.environ.get("_STATEKEEP_COMPLETE")
+    if asked is not None:  # by the script that `statekeep completion` prints
+        from statekeep_cli.commands.completion import answer
+
+        return answer(command, asked)
     try:
         # Not `command.main`: it answers a closed pipe and Ctrl-C with exit code 1.
         with command.make_context("statekeep", list(arguments) or ["--help"]) as context:

@@ -127,7 +127,7 @@ class Worker:
 
     def route(self, batch: Batch) -> Routed:
         """Their decisions; good until the next call."""
-        return self.router.route(batch.actors, batch.plain, batch.states)
+        return self.router.route(batch.actors, batch.plain, batch.states, batch.columns)
 
     def _parts(self, batches: Iterable[Batch]) -> Iterator[Part]:
         """Parts of about `PART` actors; a new one where the router starts its numbers afresh."""

@@ -55,7 +55,7 @@ def record_of(row: Row, *, empty: bool = False) -> bytes:
     }
     if row.items is not None or empty:
         # Markers alone are no history: one of unknown events would be claimed to be all of it.
-        items = [_item(bytes(item)) for item in _pieces.decode(f"[{spelled(row)}]")]
+        items = [_item(bytes(item)) for item in _pieces.decode(spelled(row))]
         parts["history"] = b"[" + b",".join(items) + b"]"
     if row.status == "needs_rescue":
         parts["rescue"] = _encode({"reason": row.reason})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
@@ -20,10 +20,11 @@ from msgspec.structs import replace
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.mapping import Mapping
 from statekeep_cli.core.model import canonical
+from statekeep_cli.core.router import Columns
 from statekeep_cli.core.trace import Actor, Item, Symbols
 from statekeep_cli.readers.checks import Checks
 from statekeep_cli.readers.reasons import UNDECODABLE, Refused, worded
-from statekeep_cli.readers.records import Batch, Plain, Unreadable, plain_item
+from statekeep_cli.readers.records import AnyActor, Batch, Plain, Unreadable, plain_item
 from statekeep_cli.stores.actors import Row
 from statekeep_cli.stores.recording import whole_snapshot
 from statekeep_cli.stores.runs import marker_items
@@ -62,26 +63,26 @@ class Loader:
     def batch(self, rows: Sequence[Row], ordinal: int = 0, *, letters: bool = True) -> Batch:
         """The actors of these rows, in their order. A row whose trace is no trace is in `unreadable`, and
         `Batch.lines` then says which rows the actors are from. Without `letters` event types are text."""
-        texts = [row.items or "" for row in rows]
+        texts = [row.items or "[]" for row in rows]
         if letters and not any(any(map(part, rows)) for part in _MORE):
-            whole = f"[[{'],['.join(texts)}]]".encode() if rows else b"[]"
+            whole = f"[{','.join(texts)}]".encode()
             try:
-                traces: list[list[Any]] = self._plain.decoder().decode(whole)
-                built = self._built(rows, range(len(rows)), traces, ordinal, plain=True)
-                if self._checks.are_states(built.states):
-                    return built
+                traces: list[list[Any] | None] = self._plain.decoder().decode(whole)
+                by_columns = self._by_columns(rows, traces, ordinal)
+                if self._checks.are_states(by_columns.states):
+                    return by_columns
             except UNDECODABLE:
                 pass
         return self._one_by_one(rows, ordinal)
 
     def _one_by_one(self, rows: Sequence[Row], ordinal: int) -> Batch:
-        whole = f"[[{'],['.join(map(spelled, rows))}]]".encode() if rows else b"[]"
+        whole = f"[{','.join(map(spelled, rows))}]".encode()
         try:
             traces = _general.decode(whole)
             if _QUOTED.search(whole):
                 traces = [list(map(_unquoted_item, trace)) for trace in traces]
             built = self._built(rows, range(len(rows)), traces, ordinal, plain=False)
-            settled = self._checks.all_settled(built.actors)
+            settled = self._checks.all_settled(list(built.actors))
             states = [bytes(actor.state) for actor in settled]
             if not self._checks.are_states(states):
                 raise Refused("expected a state value", "state")
@@ -92,7 +93,7 @@ class Loader:
         places, unreadable = [], []
         for place, row in enumerate(rows):
             try:
-                trace = [list(map(_unquoted_item, _general.decode(f"[[{spelled(row)}]]".encode())[0]))]
+                trace = [list(map(_unquoted_item, _general.decode(f"[{spelled(row)}]".encode())[0]))]
                 actor = self._built([row], range(1), trace, 0, plain=False).actors[0]
                 actor = self._checks.settled(actor)
                 self._checks.state(bytes(actor.state), "state")
@@ -105,6 +106,48 @@ class Loader:
         states = [bytes(actor.state) for actor in actors]
         return Batch(actors, ids, states, places, ordinal, False, tuple(unreadable), 1, 0)
 
+    def _by_columns(self, rows: Sequence[Row], traces: list[list[Any] | None], ordinal: int) -> Batch:
+        """Rows with plain traces, of which the router needs no more than a few columns."""
+        for text in {row[6] for row in rows}:
+            self._state(text)
+        known = self._states
+        if self._no_rows == "none":
+            traces = [None if row[11] is None else t for row, t in zip(rows, traces, strict=True)]
+        if not all(row[10] is None or row[10] for row in rows):
+            gone = (row[10] is not None and not row[10] for row in rows)
+            traces = [None if none else t for none, t in zip(gone, traces, strict=True)]
+        states = [known[row[6]][1] for row in rows]
+        keys = [
+            (row[2], row[3], row[4], state, trace is None)
+            for row, state, trace in zip(rows, states, traces, strict=True)
+        ]
+        actors = _Lazily(lambda i: self._actor(rows[i], traces[i]), len(rows))
+        ids: list[str | int] = [row[0] for row in rows]
+        return Batch(actors, ids, states, range(len(rows)), ordinal, True, (), 1, 0, Columns(traces, keys))
+
+    def _state(self, text: str) -> tuple[Raw, bytes]:
+        known = self._states
+        state = known.get(text)
+        if state is None:
+            if len(known) > 1 << 16:
+                known.clear()
+            raw = unquoted(text.encode())
+            state = known[text] = (Raw(raw), raw)
+        return state
+
+    def _actor(self, row: Row, trace: list[Any] | None) -> AnyActor:
+        return Actor(
+            row.id,
+            self._state(row.state)[0],
+            row.definition,
+            row.version,
+            row.status,  # type: ignore[arg-type]
+            Raw(row.context.encode()) if row.context else _NOTHING,
+            trace,
+            Raw(row.origin.encode()) if row.origin else _NOTHING,
+            _snapshot(row) if row.snapshot else _NOTHING,
+        )
+
     def _built(
         self,
         rows: Sequence[Row],
@@ -114,35 +157,33 @@ class Loader:
         *,
         plain: bool,
     ) -> Batch:
-        known = self._states
-        actors: list[Any] = []
-        states = []
         unknown_without = self._no_rows == "none"
+        actors: list[AnyActor] = []
         for row, trace in zip(rows, traces, strict=True):
-            id, _, definition, version, status, _, text, context, snapshot, origin, has, items, _ = row
-            state = known.get(text)
-            if state is None:
-                if len(known) > 1 << 16:
-                    known.clear()
-                raw = unquoted(text.encode())
-                state = known[text] = (Raw(raw), raw)
-            none = (items is None and unknown_without) or (has is not None and not has)
-            actors.append(
-                Actor(
-                    id,
-                    state[0],
-                    definition,
-                    version,
-                    status,  # type: ignore[arg-type]
-                    Raw(context.encode()) if context else _NOTHING,
-                    None if none else trace,
-                    Raw(origin.encode()) if origin else _NOTHING,
-                    _snapshot(row) if snapshot else _NOTHING,
-                )
+            none = (row.items is None and unknown_without) or (
+                row.has_history is not None and not row.has_history
             )
-            states.append(state[1])
+            actors.append(self._actor(row, None if none else trace))
+        states = [self._state(row.state)[1] for row in rows]
         ids: list[str | int] = [row.id for row in rows]
         return Batch(actors, ids, states, places, ordinal, plain, (), 1, 0)
+
+
+class _Lazily(Sequence[Any]):
+    """Actors that are made when they are asked for: of most only their columns are looked at."""
+
+    def __init__(self, make: Callable[[int], AnyActor], count: int):
+        self._make, self._count = make, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._make(i) for i in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(index)
+        return self._make(index % self._count)
 
 
 def unquoted(state: bytes) -> bytes:
@@ -173,18 +214,18 @@ def _traces(letter: Any) -> Any:
 
 
 def spelled(row: Row) -> str:
-    """The items of a row's trace with the markers of earlier runs in their places."""
-    text = row.items or ""
+    """A row's trace with the markers of earlier runs in their places, a JSON array."""
+    text = row.items or "[]"
     if not row.markers or row.markers == "[]":
         return text
-    items = [bytes(item) for item in _pieces.decode(f"[{text}]")]
+    items = [bytes(item) for item in _pieces.decode(text)]
     shift = 0
     for position, marker in _positions.decode(row.markers):
         added = marker_items(bytes(marker))
         at = min(position, len(items) - shift) + shift
         items[at:at] = added
         shift += len(added)
-    return b",".join(items).decode()
+    return f"[{b','.join(items).decode()}]"
 
 
 def recorded_events(row: Row, trace: Sequence[Any] | None) -> int:

@@ -153,7 +153,7 @@ def explained(about: Subject, row: Row) -> Explanation:
     batch = Loader(about.scope.mapping, Symbols()).batch([row])
     if batch.unreadable:
         raise StateKeepError(f"{batch.unreadable[0].message}; mend its row")
-    record = {"history": json.loads(f"[{spelled(row)}]")}
+    record = {"history": json.loads(spelled(row))}
     return explain(Deployment(about.sources, about.target), batch.actors[0], record)
 
 

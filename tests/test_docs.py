@@ -8,10 +8,10 @@ A fenced block is run when the line above it says so:
     <!-- file NAME in FOLDER -->               a file of a new copy; the blocks after it go on there
     <!-- file NAME -->                         a file of the copy at hand
 
-A block may hold any number of commands. `statekeep` is this repository's; `git`, `python`, `cp` and `mkdir` are
-the real ones; `cat`, `sqlite3` (with SQL, or `< FILE`) and `echo $?` are done here. What is never the same twice is
-written `<time>`, `<who>`, `<user>`, `<rate>`, `<commit>` or `<digest>`, and matched by its form; spaces do not
-count beside a `<rate>`, which takes its own room in a table.
+A block may hold any number of commands. `statekeep` is this repository's; `git`, `python`, `cp` and
+`mkdir` are the real ones; `cat`, `sqlite3` (with SQL, or `< FILE`) and `echo $?` are done here. What is
+never the same twice is written `<time>`, `<who>`, `<user>`, `<rate>`, `<commit>` or `<digest>`, and
+matched by its form; spaces do not count beside a `<rate>`, which takes its own room in a table.
 
 After a change that is meant, `python -m tests.test_docs --update` writes the outputs anew; look at the diff.
 """
@@ -56,9 +56,7 @@ BLOCK = re.compile(
     r"(?P<fence>`{3,})(?P<language>\w+)\n(?P<text>.*?)^(?P=fence)$",
     re.DOTALL | re.MULTILINE,
 )
-FENCE = re.compile(
-    r"^(?P<fence>`{3,})(?P<language>\w*)\n(?P<text>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE
-)
+FENCE = re.compile(r"^(?P<fence>`{3,})(?P<language>\w*)\n(?P<text>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE)
 PLACEHOLDERS = {
     "<time>": r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z| UTC|\+00(?::00)?)?",
     "<who>": r"\S+ on \S+, process \d+",
@@ -142,9 +140,13 @@ class Shell:
         when = "2026-06-01T09:00:00Z"
         self.env = {
             **{k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LD_PRELOAD", "ASAN_OPTIONS")},
-            **{"COLUMNS": "80", "NO_COLOR": "1", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
-            **{"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-            **{"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
+            "COLUMNS": "80",
+            "NO_COLOR": "1",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUTF8": "1",
+            "PYTHONUNBUFFERED": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_SYSTEM": os.devnull,
             **{f"GIT_{who}_DATE": when for who in ("AUTHOR", "COMMITTER")},
             **{f"GIT_{who}_NAME": "Kim" for who in ("AUTHOR", "COMMITTER")},
             **{f"GIT_{who}_EMAIL": "kim@example.org" for who in ("AUTHOR", "COMMITTER")},
@@ -265,7 +267,6 @@ def test_help_fits_80_columns() -> None:
     with command.make_context("statekeep", [], resilient_parsing=True, terminal_width=80) as context:
         for name, page in pages(command, context):
             assert max(map(len, page.splitlines())) <= 80, f"{name} --help"
-
 
 
 def test_snippets_parse() -> None:

@@ -46,13 +46,13 @@ class Walk:
 
     async def settled(self) -> None:
         """Until nothing is asked of the database, and everything is drawn."""
-        for _ in range(3):
+        idle = 0
+        while idle < 3:  # what has arrived may ask for more
             await self.pilot.pause()
             asked = [w for w in self.app.workers if not w.is_finished and w.name != "_check"]
-            if asked:
-                with suppress(Exception):
-                    await self.app.workers.wait_for_complete(asked)
-            await self.pilot.pause()
+            idle = 0 if asked else idle + 1
+            with suppress(Exception):
+                await self.app.workers.wait_for_complete(asked) if asked else None
 
     async def press(self, *keys: str) -> str:
         await self.pilot.press(*keys)

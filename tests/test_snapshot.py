@@ -373,7 +373,8 @@ VALUES = st.recursive(
 )
 LEAVES = st.sampled_from(
     [True, False, {}, {"type": "object"}, {"type": "string"}, {"const": 5}, {"minimum": 3},
-     {"minProperties": 1}, {"additionalProperties": False}, {"propertyNames": {"enum": ["a"]}}, {"enum": [{}, 5]}, {"minLength": 2}]
+     {"minProperties": 1}, {"additionalProperties": False}, {"propertyNames": {"enum": ["a"]}},
+     {"enum": [{}, 5]}, {"minLength": 2}]
 )  # fmt: skip
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, chain
 from sys import byteorder
-from typing import Any
+from typing import Any, NamedTuple
 
 from statekeep_cli._native import ffi, lib
 from statekeep_cli.core import positions
@@ -51,6 +51,17 @@ class Limits:
 
 class Full(Exception):
     """The tables have no room for another entry."""
+
+
+class Columns(NamedTuple):
+    """What routing needs of a plain batch, where its actors are made only when somebody asks for one.
+
+    `traces` are lists of letters, None without a history; `keys` are (definition, version, status, state as
+    raw JSON, no history?).
+    """
+
+    traces: Sequence[Sequence[Any] | None]
+    keys: Sequence[tuple[str | None, Any, str, bytes, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,21 +447,33 @@ class Router:
     # routing
 
     def route(
-        self, actors: Sequence[Actor[Any, Any]], plain: bool = False, states: Sequence[bytes] | None = None
+        self,
+        actors: Sequence[Actor[Any, Any]],
+        plain: bool = False,
+        states: Sequence[bytes] | None = None,
+        columns: Columns | None = None,
     ) -> Routed:
         """Decide a batch of at most half of `limits.heads` actors.
 
-        `plain` and `states` are as in `readers.records.Batch`: every item has a letter as its type, and
-        the raw states as bytes. The result's ids are good until the next call.
+        `plain`, `states` and `columns` are as in `readers.records.Batch`: every item has a letter as its
+        type, the raw states as bytes, and a plain batch by columns. The result's ids are good until the
+        next call.
         """
         if len(actors) > self.limits.heads // 2:
             raise ValueError(f"at most {self.limits.heads // 2:,} actors in one batch")
         self._make_room(len(actors))
         if plain:
-            histories = [a.history for a in actors]
-            symbols = b"".join([item.type for history in histories if history for item in history])
+            if columns is None:
+                states = states or [bytes(a.state) for a in actors]
+                keys = [
+                    (a.definition, a.version, a.status, state, a.history is None)
+                    for a, state in zip(actors, states, strict=True)
+                ]
+                columns = Columns([a.history for a in actors], keys)
+            histories = columns.traces
+            symbols = _joined(histories)
             lengths = [len(history) if history else 0 for history in histories]
-            heads = self._plain_heads(actors, states or [bytes(a.state) for a in actors])
+            heads = self._plain_heads(actors, columns.keys)
         else:
             traces = [self.trace(a.history) if a.history else b"" for a in actors]
             symbols, lengths = b"".join(traces), [len(t) >> 2 for t in traces]
@@ -479,12 +502,8 @@ class Router:
                 return self.decisions[number]
         return self._route(trace, [len(trace) >> 2], array("I", [head]), [actor])[0]
 
-    def _plain_heads(self, actors: Sequence[Actor[Any, Any]], states: Sequence[bytes]) -> array[int]:
+    def _plain_heads(self, actors: Sequence[Actor[Any, Any]], keys: Sequence[Any]) -> array[int]:
         """`head` for a whole batch of actors without snapshots, origins and markers."""
-        keys = [
-            (a.definition, a.version, a.status, state, a.history is None)
-            for a, state in zip(actors, states, strict=True)
-        ]
         heads = [self._heads_of_records.get(key, -1) for key in keys]
         if min(heads, default=0) < 0:
             for i, head in enumerate(heads):
@@ -604,6 +623,14 @@ class Router:
                 self.flush()
 
 
+def _joined(traces: Sequence[Sequence[Any] | None]) -> bytes:
+    """The letters of plain traces, which are symbols; events that are objects have theirs as `type`."""
+    try:
+        return b"".join(chain.from_iterable(traces if all(traces) else filter(None, traces)))
+    except TypeError:
+        return b"".join([item.type for trace in traces if trace for item in trace])
+
+
 def event_names(deployment: Deployment) -> list[str]:
     """Every event type the definitions spell out, in a fixed order."""
     names = {
@@ -650,4 +677,4 @@ def _done(status: int) -> None:
         raise RuntimeError(ffi.string(lib.sk_message(status)).decode())
 
 
-__all__ = ["Limits", "Routed", "Router"]
+__all__ = ["Columns", "Limits", "Routed", "Router"]

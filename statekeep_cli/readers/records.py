@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, cast
 from msgspec import Raw, ValidationError
 from msgspec.json import Decoder
 
+from statekeep_cli.core.router import Columns
 from statekeep_cli.core.trace import Actor, Event, Item, Symbols
 from statekeep_cli.readers.checks import Checks
 from statekeep_cli.readers.reasons import UNDECODABLE, Refused, explained, worded
@@ -76,7 +77,7 @@ class Batch:
     and snapshots; in any other, items are `str` or `Item`. `ends` and `taken` are the block's.
     """
 
-    actors: list[AnyActor]
+    actors: Sequence[AnyActor]
     ids: list[str | int]
     states: list[bytes]
     lines: Sequence[int]
@@ -85,6 +86,7 @@ class Batch:
     unreadable: tuple[Unreadable, ...]
     ends: int
     taken: int
+    columns: Columns | None = None  # of a plain batch whose actors are made when they are asked for
 
 
 def _lines(block: Block, count: int) -> Sequence[int] | None:

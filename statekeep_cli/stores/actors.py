@@ -30,8 +30,8 @@ class Moved(Exception):
 
 
 class Row(NamedTuple):
-    """One actor as it is stored. JSON columns are text; `items` are trace items joined by commas, or
-    None where there is no row of history; `markers` is a JSON array of [position, item]."""
+    """One actor as it is stored. JSON columns are text; `items` is a JSON array of trace items, or None
+    where there is no row of history; `markers` is one of [position, item]."""
 
     id: str
     revision: Any
@@ -322,7 +322,7 @@ class Actors:
 
     @property
     def _items(self) -> str:
-        """All items of the actor `a`, joined by commas; NULL where there are none."""
+        """All items of the actor `a`, a JSON array as text; NULL where there are none."""
         h = self.mapping.history
         if h is None:
             return "NULL"
@@ -337,11 +337,11 @@ class Actors:
         order = ", ".join(self._column(name, "e") for name in h.order)
         if self._postgres:
             return (
-                f"(SELECT string_agg({self._item}, ',' ORDER BY {order}) FROM {rows} e"
+                f"(SELECT '[' || string_agg({self._item}, ',' ORDER BY {order}) || ']' FROM {rows} e"
                 f" WHERE {actor} = {its} AND {self._needed})"
             )
         return (
-            f"(SELECT group_concat(item, ',') FROM (SELECT {self._item} AS item FROM {rows} e"
+            f"(SELECT '[' || group_concat(item, ',') || ']' FROM (SELECT {self._item} AS item FROM {rows} e"
             f" WHERE {actor} = {its} AND {self._needed} ORDER BY {order}))"
         )
 
@@ -466,7 +466,7 @@ class Actors:
         """
         mine, values = self._those(bounds)
         theirs = " AND ".join(c.replace(self._id, "e.actor", 1) for c in mine) or "TRUE"
-        items = f"string_agg({self._item}, ',' ORDER BY e.seq)"
+        items = f"'[' || string_agg({self._item}, ',' ORDER BY e.seq) || ']'"
         if self._only_types:
             plain = "count(e.state) = 0 AND count(e.item) = 0"
             items = f"CASE WHEN {plain} THEN CAST(json_agg(e.type ORDER BY e.seq) AS text) ELSE '' END"
@@ -480,16 +480,10 @@ class Actors:
         if None in map(_id_of, found):
             found = [r for r in found if r[0] is not None]
         found.sort(key=_id_of)  # collation "C" is the order of code points
-        if not self._only_types:
-            return list(map(_row, found))
-        if "" in map(_items_of, found):
+        if self._only_types and "" in map(_items_of, found):
             self._only_types = False
             return self._read_dense(bounds)
-        if not found:
-            return []
-        columns = list(zip(*found, strict=True))  # without the brackets of json_agg
-        columns[11] = tuple([items and items[1:-1] for items in columns[11]])
-        return list(map(_row, zip(*columns, strict=True)))
+        return list(map(_row, found))
 
     def named(self, id: str) -> str | None:
         """The id of the actor that is meant, as it is recorded; None where there is none, or the text is no

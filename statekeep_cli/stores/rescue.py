@@ -313,7 +313,7 @@ def row_of(actors: Actors, id: str) -> Row | None:
         " WHERE actor = %s ORDER BY seq",
         (id,),
     )
-    return row._replace(items=b",".join(trace_item(*event) for event in events).decode())
+    return row._replace(items=f"[{b','.join(trace_item(*event) for event in events).decode()}]")
 
 
 def alike(actors: Actors, id: str) -> str:
