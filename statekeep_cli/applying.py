@@ -355,7 +355,7 @@ class Worker:
     def __init__(self, application: Application):
         self.application = application
         self.store = application.store.again()
-        self.actors = application.scope.actors(self.store)
+        self.actors = self._actors()
         symbols = Symbols()
         deployment = Deployment(application.sources, application.target)
         self.router = Router(deployment, symbols)
@@ -411,7 +411,12 @@ class Worker:
 
     def _reconnect(self) -> None:
         self.store = reconnected(self.store)
-        self.actors = self.application.scope.actors(self.store)
+        self.actors = self._actors()
+
+    def _actors(self) -> Actors:
+        found = self.application.scope.actors(self.store)
+        found.current = self.application.run.run  # whoever has a decision in it is not read again
+        return found
 
     def _batch(
         self, bounds: Bounds | list[str], held: bool, undecided: int | None, counted: Counter[Decision]

@@ -18,8 +18,8 @@ LONG = "waiting_for_the_second_signature_of_the_regional_manager_in_charge"
 ID = "customer-4711/contract-2026-000000000017/revision-0000003/of-the-northern-region-and-its-subsidiaries"
 WIDE = "審査待ちの状態" * 6
 GO = "the.regional.manager.has.signed.the.contract.and.sent.it.back"
-# Lines that are there to be copied, or that are text to be pasted.
-COPIED = re.compile(r"next: |stateMapping:|  \S+: |routes:|  - |    |\{")
+# Lines that are there to be copied: commands, and YAML to be pasted.
+COPIED = re.compile(r"next: statekeep |  \"?[^\s:]+: \S")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
     both = {name: f"{name}_{LONG}" for name in ("one", "two")}
     actors: list[dict[str, Any]] = [
         {"id": ID, "state": LONG, "history": [GO]}, {"id": WIDE, "state": WIDE, "history": ["WIDE"]},
-        {"id": "s", "state": "start", "history": []}, {"id": f"{ID}-2", "state": {"both": both}, "history": ["P"]},
+        {"id": "s", "state": "start", "history": []},
+        {"id": f"{ID}-2", "state": {"both": both}, "history": ["P"]},
     ]  # fmt: skip
     export = folder / "actors.jsonl"
     export.write_text("".join(json.dumps({"definition": "d", "version": 1, **a}) + "\n" for a in actors))

@@ -626,7 +626,7 @@ class Router:
 def _joined(traces: Sequence[Sequence[Any] | None]) -> bytes:
     """The letters of plain traces, which are symbols; events that are objects have theirs as `type`."""
     try:
-        return b"".join(chain.from_iterable(traces if all(traces) else filter(None, traces)))
+        return b"".join(chain.from_iterable([trace or () for trace in traces]))
     except TypeError:
         return b"".join([item.type for trace in traces if trace for item in trace])
 

@@ -14,7 +14,7 @@ from statekeep_cli.render.tables import Table, item
 from statekeep_cli.render.terminal import Paint, inert, shown, wrap
 
 MAX_ROWS = 200  # rows of a preview that are shown
-CELL = 60  # columns of one id
+CELL = 200  # columns of one id
 
 # What `--json` may be asked for.
 GROUP_FIELDS = (

@@ -6,10 +6,10 @@ import json as _json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from statekeep_cli.core.report import single_path
 from statekeep_cli.core.standing import Entry, Moved, Standing, Undone, Who
 from statekeep_cli.render.tables import Table
-from statekeep_cli.render.terminal import Paint, shown, wrap
+from statekeep_cli.render.terminal import Paint, inert, shown, wrap
+from statekeep_cli.render.words import state_text
 
 FORMAT_VERSION = 1
 GONE = "its process is gone"
@@ -156,8 +156,7 @@ def _place(place: Mapping[str, Any] | None) -> str:
 
 
 def _state(value: Any) -> str:
-    path = single_path(value)
-    return shown(path if path is not None else _json.dumps(value, ensure_ascii=False))
+    return shown(state_text(_json.dumps(value, ensure_ascii=False)), 2_000)
 
 
 def time(at: str) -> str:
@@ -189,14 +188,16 @@ def undone_text(u: Undone, width: int = 80, color: bool = False) -> str:
     if u.earlier:
         said += f", {u.earlier:,} had been put back before"
     if u.moved:
-        said += f", {u.moved:,} have moved since and stay as they are"
+        one = u.moved == 1
+        said += f", {u.moved:,} {'has' if one else 'have'} moved since and "
+        said += "stays as it is" if one else "stay as they are"
     lines = wrap(said, width)
     for moved in u.listed:
         lines += wrap(f"{shown(moved.actor)}  {_now(moved)}", width, "  ", "    ")
     if u.moved > len(u.listed):
         lines += wrap(f"and {u.moved - len(u.listed):,} more; --format json lists all", width, "  ")
     if u.listed:
-        lines += wrap(f"next: statekeep log {_quoted(u.listed[0].actor)}", width, "", "  ")
+        lines.append(f"next: statekeep log {_quoted(u.listed[0].actor)}")  # not wrapped: to be copied
     return "\n".join(lines) + "\n"
 
 
@@ -213,7 +214,7 @@ def _n(actors: int) -> str:
 def _quoted(actor: str) -> str:
     import shlex
 
-    return shlex.quote(shown(actor))
+    return shlex.quote(inert(actor))
 
 
 # --- text: one actor ---------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from statekeep_cli.stores.interface import raw
-from statekeep_cli.stores.postgres import Postgres, array, cell
+from statekeep_cli.stores.postgres import Postgres, array, cell, cells
 
 if TYPE_CHECKING:
     from statekeep_cli.stores.actors import Actors, Change, Kind
@@ -40,7 +40,10 @@ def write(actors: Actors, run: int, kinds: Sequence[Kind], changes: Sequence[Cha
     after = _revision_after(actors, kinds, returned)
     numbers = [f"{actors.population}\t{run}\t{kind.number}" for kind in kinds]
     # Lines made here, and sent as one: a third of the time of `write_row`.
-    lines = [f"{cell(c.id)}\t{numbers[c.kind]}\t{c.events}\t{after(c)}\t{cell(c.before)}\n" for c in changes]
+    lines = [
+        f"{id}\t{numbers[c.kind]}\t{c.events}\t{after(c)}\t{cell(c.before)}\n"
+        for id, c in zip(cells([c.id for c in changes]), changes, strict=True)
+    ]
     with store.copy_in(
         "COPY {decisions} (actor, population, run, class, events, revision, before) FROM STDIN"
     ) as copy:
