@@ -28,12 +28,13 @@ from statekeep_cli.errors import (
     ConnectionLost,
     DatabaseBusy,
     GatePassed,
+    InputUnreadable,
     StateKeepError,
     StoppedPartWay,
 )
 from statekeep_cli.interruptions import RECONNECTS, reconnected, stopping
 from statekeep_cli.loading import Loader, preimage, rare_collections, recorded_events
-from statekeep_cli.stores import runs
+from statekeep_cli.stores import guards, runs
 from statekeep_cli.stores.actors import Actors, Bounds, Change, Kind, Moved, Row
 from statekeep_cli.stores.interface import Store
 from statekeep_cli.stores.recording import kept_snapshot
@@ -98,10 +99,12 @@ class Application:
         *,
         say: Callable[[str], None] = lambda line: None,
         on_batch: Callable[[int], None] = lambda decided: None,
+        keep_going: bool = False,
     ):
         self.store, self.scope, self.run, self.lease, self.pace = store, scope, run, lease, pace
         self.sources, self.target = tuple(sources), target
         self.budget, self.say, self.on_batch = budget, say, on_batch
+        self.keep_going = keep_going  # rows that are no actors are left alone, instead of ending the run
         self.size = pace.batch or FIRST_BATCH
         self.stop = threading.Event()
         self.progress = Done()
@@ -442,13 +445,19 @@ class Worker:
                 fresh = application.classes.unstored(list(decided))
                 for number, decision in fresh:
                     runs.add_class(self.store, run, number, decision)
-                self.actors.write(run, kinds, changes)
+                with guards.letting(self.store, "reverting"):  # a target may be a version they have left
+                    self.actors.write(run, kinds, changes)
         application.classes.stored(fresh)
         return len(changes), len(rows) - len(changes), len(rows) >= application.size
 
     def _changes(self, rows: list[Row]) -> tuple[list[Kind], list[Change], Counter[Decision]]:
         """What a batch writes: skipped actors have no part in it."""
         batch = self.loader.batch(rows)
+        if batch.unreadable and not self.application.keep_going:
+            raise InputUnreadable(
+                f"{self.store.address}: {batch.unreadable[0].message}; mend it, or go on without with"
+                " --keep-going"
+            )
         routed = self.router.route(batch.actors, batch.plain, batch.states, batch.columns)
         traces = [actor.history for actor in batch.actors] if batch.columns is None else batch.columns.traces
         skips = {n for n in routed.counts if routed.decisions[n].outcome == "skip"}

@@ -97,7 +97,8 @@ def survey(
 def everyone(store: Store, scope: Scope, *, size: int = BATCH) -> Iterator[Sequence[Actor[Any, Any]]]:
     """All actors of a scope by id, a few at a time, with their histories.
 
-    Each range is a statement of its own; traces have their types as text. Raises `InputUnreadable` where a row is no actor.
+    Each range is a statement of its own; traces have their types as text. Raises `InputUnreadable` where a
+    row is no actor.
     """
     loader, ranges = Loader(scope.mapping, Symbols()), Ranges(size)
     actors = scope.actors(store)

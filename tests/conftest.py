@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.databases import database, postgres, postgres_server, sqlite
 
 __all__ = ["database", "postgres", "postgres_server", "sqlite"]
@@ -11,3 +13,15 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes go by their argument's name: gzip writes the clock into them, and a case named after its
     bytes would have another name in each of pytest-xdist's workers."""
     return argname if isinstance(val, bytes) else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "database: works on a database of its own")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for a database is marked so."""
+    databases = {"database", "postgres", "postgres_server", "sqlite"}
+    for item in items:
+        if databases & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.database)

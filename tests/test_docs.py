@@ -359,6 +359,13 @@ def test_every_key_of_the_configuration_is_documented() -> None:
     assert sorted(first_cells("statekeep.yaml")) == sorted(wanted)
 
 
+def test_every_key_of_the_routing_metadata_is_documented() -> None:
+    schema = json.loads((ROOT / "statekeep_cli" / "schemas" / "definition.json").read_text(encoding="utf-8"))
+    assert sorted(first_cells("Routing metadata")) == sorted(schema["$defs"]["migration"]["properties"])
+    patterns = {w for cell in first_cells("Patterns of anchors") for w in re.findall(r"^\w+", cell)}
+    assert {*patterns, "any", "none"} == set(schema["$defs"]["pattern"]["properties"])
+
+
 def test_the_formats_are_those_of_the_commands() -> None:
     from statekeep_cli.render import FORMATS, STREAMED
 

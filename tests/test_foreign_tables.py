@@ -11,9 +11,11 @@ from uuid import uuid4
 import pytest
 
 from statekeep_cli.cli import main
+from statekeep_cli.core.mapping import OWN
 from statekeep_cli.errors import StateKeepError
 from statekeep_cli.extracting import records
 from statekeep_cli.readers.config import read_config
+from statekeep_cli.stores import rescue
 from statekeep_cli.stores.actors import Change, Kind, Moved
 from statekeep_cli.stores.scope import scope
 from tests.databases import Database
@@ -95,6 +97,28 @@ def test_two_deployments(orders: Orders, capsys: pytest.CaptureFixture[str]) -> 
         orders.statekeep("apply", *(orders.files[v] for v in (1, 2, 3)), "--yes", "--max-strand", "all") == 0
     )
     assert orders.in_tables() == before
+
+
+def test_groups_in_pages(orders: Orders) -> None:
+    """What the rescue screen reads: a group's actors, page by page, whatever states and ids are kept as."""
+    assert orders.statekeep("db", "init") == 0
+    orders.apply(1, 2)
+    store = orders.database.connect()
+    actors = scope(store, read_config(str(orders.config)).mapping or OWN).actors(store)
+    groups = rescue.groups(actors)
+    assert groups
+    found: list[str] = []
+    for group in groups:
+        members: list[str] = []
+        while page := rescue.members(actors, group, members[-1] if members else None, 2):
+            assert all(
+                (x.state, x.reason, x.version) == (group.state, group.reason, group.version) for x in page
+            )
+            members += [x.id for x in page]
+        assert len(members) == group.count
+        assert [x.id for x in rescue.members(actors, group, None, 2, members[-1])] == members[-1:]
+        found += members
+    assert sorted(found) == sorted(x.id for x in rescue.page(actors, limit=1_000))
 
 
 # --- a preset ----------------------------------------------------------------------------------------

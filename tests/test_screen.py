@@ -6,11 +6,14 @@ import asyncio
 import json
 import os
 import pty
+import re
 import select
+import shlex
 import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -25,12 +28,15 @@ from textual.widgets import Input, OptionList
 
 from statekeep_cli import cli
 from statekeep_cli.core.mapping import OWN
+from statekeep_cli.readers.config import read_config
+from statekeep_cli.rescuing import Shown
 from statekeep_cli.screen.app import RescueScreen
 from statekeep_cli.screen.desk import Desk
 from statekeep_cli.screen.twins import Twins
 from statekeep_cli.stores.interface import Store
 from statekeep_cli.stores.scope import scope
 from tests.databases import Database
+from tests.foreign import Orders, Shape
 from tests.test_rescue import GATED, Capture, Run, definition, imported, issues, many, run, store
 
 __all__ = ["issues", "run", "store"]  # fixtures
@@ -351,6 +357,57 @@ def test_a_lost_connection_is_opened_anew(
         walk(database, steps)
 
 
+def test_a_database_that_does_not_answer_blocks_nobody(issues: list[str], database: Database) -> None:
+    """Keys are answered while it hangs, and nobody is kept from leaving."""
+    free = threading.Event()
+
+    class Hanging(Desk):
+        def look(self, id: str) -> Shown:
+            if id == issues[1]:
+                free.wait(60)
+            return super().look(id)
+
+    async def walking() -> None:
+        app = RescueScreen(Hanging(database.url, None), Twins(()))
+        async with app.run_test(size=SIZE) as pilot:
+            w = Walk(app, pilot)
+            await w.settled()
+            await pilot.press("enter", "down", "question_mark")
+            await pilot.pause()
+            assert "next and previous page of actors" in w.text
+            await pilot.press("escape", "down", "q")
+
+    asyncio.run(walking())
+    free.set()
+
+
+def test_tables_of_a_team(tmp_path: Path, database: Database) -> None:
+    """Definitions come from files there, and stand in every command line."""
+    orders = Orders(database, tmp_path, Shape("integer-ids"))
+    assert orders.statekeep("db", "init") == 0
+    orders.apply(1, 2)
+    mapping = read_config(str(orders.config)).mapping
+    files = [orders.files[v] for v in (1, 2)]
+
+    async def walking(definitions: list[str]) -> None:
+        app = RescueScreen(
+            Desk(database.url, mapping, definitions), Twins(("--config", "c.yaml"), tuple(definitions))
+        )
+        async with app.run_test(size=(100, 30)) as pilot:
+            w = Walk(app, pilot)
+            await w.settled()
+            await w.press("enter", "r")
+            if not definitions:
+                assert "give their files, sources first" in w.words
+                return
+            command = shlex.join(["--definition", files[0], "--definition", files[1], "--config", "c.yaml"])
+            assert command.replace(" ", "") in w.words.replace(" ", "")
+            await w.press("escape", "q")
+
+    for definitions in ([], files):
+        asyncio.run(walking(definitions))
+
+
 # --- the process ---
 
 
@@ -394,6 +451,17 @@ def test_a_terminal_opens_it_and_q_leaves(issues: list[str], sqlite: Database, d
     assert process.wait(30) == 143
     assert "Traceback" not in rest
     assert "\x1b[?1049l" in rest  # the terminal is as it was before
+
+
+def test_no_color_is_no_color(issues: list[str], database: Database) -> None:
+    process, ours = opened(database.url, NO_COLOR="1")
+    text = said(ours, "issue-4758 needs rescue")
+    os.write(ours, b"q")
+    text += said(ours)
+    assert process.wait(30) == 0
+    codes = {code for found in re.findall(r"\x1b\[([0-9;]*)m", text) for code in found.split(";")}
+    assert codes <= {"", "0", "1", "2", "4", "7", "39", "49"}  # bold, dim, underlined, reversed
+    assert re.search(r"\x1b\[1;4[0-9;]*m10 in_review", text)  # the chosen row, without any colour
 
 
 def test_without_a_terminal_it_is_help(capsys: Capture, tmp_path: Path) -> None:

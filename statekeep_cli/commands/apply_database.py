@@ -206,6 +206,9 @@ def _apply(
         # Whoever lets everything pass, and asks for no report, is not made to wait for the counts.
         open_gate = gate.strands is None and gate.allow_hazards and plan is None
         counted = None
+        # Where only those are left who have their tag, counting is quick, and tells that nothing is to do.
+        tagged = sum(about.scope.actors(store).reasons().values())
+        open_gate = open_gate and about.scope.actors(store).left() > tagged
         if not (open_gate and wishes.yes and wishes.canary is None and outputs.only_text):
             lease.keep()
             try:
@@ -271,6 +274,10 @@ def _write(
     if wishes.canary is not None:
         report = counted.report
         limit = share(wishes.canary, report.would_migrate + report.would_strand + report.would_stay)
+        if counted.earlier and sum(counted.earlier.values()) >= limit:
+            raise StoppedPartWay(
+                f"run {run.run} has its canary; look at it, and run again without --canary to go on"
+            )
         first = representatives(report)
         limit = max(limit, len(first))
     with Progress("writing", run.total, "actors", quiet=wishes.quiet) as progress:
@@ -278,6 +285,7 @@ def _write(
             store, scope, about.sources, about.target, run, lease, pace, Budget(budget(counted, gate, plan)),
             say=lambda line: print(line, file=sys.stderr),
             on_batch=lambda decided: progress.update(decided, ""),
+            keep_going=wishes.keep_going,
         )  # fmt: skip
         try:
             done = application.go(first, limit)

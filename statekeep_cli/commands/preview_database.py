@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -85,6 +86,8 @@ def preview_database(
             plan = Plan.of(report, about.digests, tuple(definitions), migration, where)
             with replacing(out) as file:
                 file.write((json.dumps(plan.as_json(), indent=2, ensure_ascii=False) + "\n").encode())
+            if report.would_strand:
+                print(f"{out}: to apply it is to accept {report.would_strand:,} strands", file=sys.stderr)
         outputs.write_report(
             report,
             _next(report, definitions, db, config, migration, out),
@@ -116,6 +119,9 @@ def _next(
     again = same_database(db, config)
     if out is not None:
         return command_line("apply", [out], None, None, None, *again)
-    if report.would_migrate or report.would_strand:
+    stranded = next((g for g in report.groups if g.outcome == "strand"), None)
+    if stranded is not None:
+        return command_line("explain", definitions, None, None, migration, *again, "--id", stranded.sample[0])
+    if report.would_migrate:
         return command_line("apply", definitions, None, None, migration, *again)
     return ""

@@ -92,9 +92,9 @@ def _revert(
     elif not counted.unmoved:
         _show(pages, store, about, reverted, None, 0, counted)
         return
-    said = f"{counted.moved:,} have moved since and stay" if counted.moved else "none has moved since"
+    said = f"{counted.moved:,} moved since and left alone" if counted.moved else "none moved since"
     print(
-        f"run {reverted.run} changed {counted.changed:,} actors: {counted.unmoved:,} can be put back, {said}",
+        f"run {reverted.run}, actors changed: {counted.changed:,}; to put back: {counted.unmoved:,}; {said}",
         file=sys.stderr,
     )
     confirm(f"Put back {counted.unmoved:,} actors of {about.mapping.name} in {store.address}?", yes)

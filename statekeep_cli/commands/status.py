@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
 
-from statekeep_cli.commands.options import Database
+from statekeep_cli.commands.options import Database, same_database
 from statekeep_cli.commands.options import TextFormats as Formats
 
 
@@ -29,13 +30,14 @@ def status(
     from statekeep_cli.stores.installing import require
 
     pages = Pages.parse(formats, ("text", "json"))
+    again = "".join(f" {shlex.quote(word)}" for word in same_database(database, None))
     with closing(connect(database, read_only=True)) as store:
         require(store)
         if run is not None:
             one = overseeing.standing(store, run)
             pages.write(
                 {
-                    "text": lambda width, color: render.run_text(one, width, color),
+                    "text": lambda width, color: render.run_text(one, width, color, again),
                     "json": lambda width, color: render.run_json(one),
                 }
             )
@@ -43,7 +45,7 @@ def status(
         found = overseeing.standings(store, limit)
         pages.write(
             {
-                "text": lambda width, color: render.runs_text(found, store.address, width, color),
+                "text": lambda width, color: render.runs_text(found, store.address, width, color, again),
                 "json": lambda width, color: render.runs_json(found),
             }
         )

@@ -19,8 +19,10 @@ _TONES = {"done": "green", "running": "cyan", "paused": "yellow", "stopped": "ye
 # --- text: runs --------------------------------------------------------------------------------------
 
 
-def runs_text(found: Sequence[Standing], address: str, width: int = 80, color: bool = False) -> str:
-    """A list of runs, the newest first; each on a line, and who ran it on the next."""
+def runs_text(
+    found: Sequence[Standing], address: str, width: int = 80, color: bool = False, again: str = ""
+) -> str:
+    """A list of runs, the newest first. `again` are the options that name the same database."""
     if not found:
         return "\n".join(wrap(f"no runs in {shown(address)} yet", width)) + "\n"
     paint = Paint(color)
@@ -39,11 +41,11 @@ def runs_text(found: Sequence[Standing], address: str, width: int = 80, color: b
     gone = next((r for r in found if r.gone), None)
     if gone is not None:
         lines += ["", *wrap(_gone(gone), width)]
-    lines += ["", f"next: statekeep status {(gone or found[0]).run}"]
+    lines += ["", f"next: statekeep status {(gone or found[0]).run}{again}"]
     return "\n".join(lines) + "\n"
 
 
-def run_text(r: Standing, width: int = 80, color: bool = False) -> str:
+def run_text(r: Standing, width: int = 80, color: bool = False, again: str = "") -> str:
     """One run, a fact per line, and what it decided."""
     paint = Paint(color)
     head = f"run {r.run}: {r.kind} {shown(r.label)} on {shown(r.table)}"
@@ -83,7 +85,7 @@ def run_text(r: Standing, width: int = 80, color: bool = False) -> str:
     if r.gone:
         lines += ["", *wrap(_gone(r), width)]
     elif hint:
-        lines += ["", *wrap(f"next: {hint}", width)]
+        lines += ["", f"next: {hint}{again if hint.startswith('statekeep ') else ''}"]
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -48,7 +49,8 @@ class RescueScreen(App[None]):
     ]
 
     def __init__(self, desk: Desk, twins: Twins, size: int = PAGE):
-        super().__init__()
+        # With NO_COLOR no colour at all: of itself Textual would paint in shades of grey.
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self.desk, self.twins, self.page_size = desk, twins, size
         self.asking = Asking(desk)
         self.done: list[tuple[str, int]] = []

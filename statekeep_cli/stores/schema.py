@@ -140,6 +140,10 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {decisions}
   FOR EACH ROW EXECUTE FUNCTION statekeep.refuse_change();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {classes}
   FOR EACH ROW EXECUTE FUNCTION statekeep.refuse_change();
+CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON {decisions}
+  FOR EACH STATEMENT EXECUTE FUNCTION statekeep.refuse_change();
+CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON {classes}
+  FOR EACH STATEMENT EXECUTE FUNCTION statekeep.refuse_change();
 """,
 )
 
