@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import settings
 
 from tests.databases import database, postgres, postgres_server, sqlite
+
+# The same cases in every run, so that a red run is about the change; STATEKEEP_SEED=random looks for others.
+settings.register_profile("statekeep", derandomize=os.environ.get("STATEKEEP_SEED") != "random")
+settings.load_profile("statekeep")
 
 __all__ = ["database", "postgres", "postgres_server", "sqlite"]
 

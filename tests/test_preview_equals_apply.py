@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 
-from statekeep_cli import cli
+from statekeep_cli import cli, schemas
+from statekeep_cli.core.check import check
+from statekeep_cli.core.model import build
 from statekeep_cli.stores import installing
 from statekeep_cli.stores.interface import Store
 from tests import strategies
@@ -160,6 +162,9 @@ numbers = count()
 )  # fmt: skip
 def test_generated(own: Own, case: Mapping[str, Any]) -> None:
     n = next(numbers)
+    built = [build(s) for s in case["sources"]]
+    checked = check(case["target"], schemas.load("definition"), built, built)
+    assume(not any(f.severity == "error" for f in checked.findings))
     sources = [own.file(f"source-{k}.json", s) for k, s in enumerate(case["sources"])]
     target = own.file("target.json", case["target"])
     actors = own.folder / "actors.jsonl"

@@ -94,7 +94,7 @@ def test_status(
     said = capsys.readouterr().out
     assert f"apply order@2  done    {decided} (100%)" in said
     assert " UTC" in said
-    assert said.endswith("next: statekeep status 1\n")
+    assert "\nnext: statekeep status 1 --db " in said
     assert run("status", "1") == 0
     said = capsys.readouterr().out
     for fact in (
@@ -106,7 +106,7 @@ def test_status(
     ):
         assert fact in said
     assert f"{decided} of {decided} (100%)" in said
-    assert said.endswith("next: statekeep rescue list\n")
+    assert "\nnext: statekeep rescue list --db " in said
 
     assert run("status", "--format", "json") == 0
     (one,) = json.loads(capsys.readouterr().out)["runs"]
