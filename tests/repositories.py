@@ -80,8 +80,9 @@ class Repository:
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A bare environment that finds this tree."""
-    wanted = {k: os.environ[k] for k in ("PATH", "HOME", "LANG", "TMPDIR") if k in os.environ}
+    """A bare environment that finds this tree, and what `tests/sanitized.sh` set."""
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS", "PYTHONMALLOC")
+    wanted = {k: os.environ[k] for k in kept if k in os.environ}
     return {**wanted, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100", **(more or {})}
 
 

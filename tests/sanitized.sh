@@ -19,4 +19,4 @@ put build/sanitized/statekeep_cli/_native*.so
 LD_PRELOAD="$(cc -print-file-name=libasan.so) $(cc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc \
   STATEKEEP_CASES="${STATEKEEP_CASES:-300}" \
-  "$python" -m pytest -q -n "${JOBS:-2}" -p no:cacheprovider -m "not database"
+  "$python" -m pytest -q -n "${JOBS:-2}" -p no:cacheprovider -m "not database" "$@"
