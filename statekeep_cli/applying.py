@@ -33,7 +33,7 @@ from statekeep_cli.errors import (
     StoppedPartWay,
 )
 from statekeep_cli.interruptions import RECONNECTS, reconnected, stopping
-from statekeep_cli.loading import Loader, preimage, rare_collections, recorded_events
+from statekeep_cli.loading import Loader, preimage, recorded_events, undisturbed
 from statekeep_cli.stores import guards, runs
 from statekeep_cli.stores.actors import Actors, Bounds, Change, Kind, Moved, Row
 from statekeep_cli.stores.interface import Store
@@ -42,7 +42,7 @@ from statekeep_cli.stores.runs import Lease, Run
 from statekeep_cli.stores.scope import Scope
 from statekeep_cli.surveying import Ranges, distinct
 
-FIRST_BATCH, SMALLEST_BATCH, LARGEST_BATCH = 1_000, 50, 10_000
+FIRST_BATCH, SMALLEST_BATCH, LARGEST_BATCH = 2_000, 50, 20_000
 # A batch that takes longer is made smaller, one that is quicker larger: nobody waits longer than this.
 LONG_SECONDS, SHORT_SECONDS = 1.0, 0.4
 TRIES = 8
@@ -122,7 +122,7 @@ class Application:
     def go(self, first: Sequence[str] = (), limit: int | None = None) -> Done:
         """Work until nothing is left, or until halted. `first`: these actors before all others;
         `limit`: stop when so many have a decision."""
-        with stopping(self.stop), rare_collections():
+        with stopping(self.stop), undisturbed():
             # In this order: what a run is told before it is held is refused, and cannot be lost here.
             runs.set_status(self.store, self.run.run, "running")
             self.lease.hold(self.run.run)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
@@ -34,6 +35,7 @@ _positions: Decoder[list[tuple[int, Raw]]] = Decoder(list[tuple[int, Raw]])
 _general: Decoder[list[list[str | Item]]] = Decoder(list[list[str | Item]])
 _decode = Decoder().decode
 _NOTHING = Raw()
+SWITCH_SECONDS = 0.0005
 COLLECTED = 500_000  # more objects than the batches of a few connections hold
 _MORE = tuple(itemgetter(Row._fields.index(name)) for name in ("snapshot", "origin", "markers"))
 # A recorded state that is a text, which is JSON.
@@ -41,14 +43,20 @@ _QUOTED = re.compile(rb'"state":"(?:\{|\\")')
 
 
 @contextmanager
-def rare_collections() -> Iterator[None]:
-    """Rows come and go by the batch, without cycles: looking for some takes a fifth of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(COLLECTED, *before[1:])
+def undisturbed() -> Iterator[None]:
+    """For threads that make actors of rows and wait for a server in turn.
+
+    Rows come and go by the batch, without cycles: looking for some takes a fifth of the time. And who has
+    an answer of the server should not wait long for a thread that is computing.
+    """
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(COLLECTED, *threshold[1:])
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        gc.set_threshold(*threshold)
+        sys.setswitchinterval(interval)
 
 
 class Loader:

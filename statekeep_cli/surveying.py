@@ -21,7 +21,7 @@ from statekeep_cli.core.report import Tally, Unreadable
 from statekeep_cli.core.trace import Actor, Symbols
 from statekeep_cli.deciding import Decided, Part, Task, Worker
 from statekeep_cli.errors import DatabaseBusy, InputUnreadable, Problem, StateKeepError
-from statekeep_cli.loading import Loader, rare_collections
+from statekeep_cli.loading import Loader, undisturbed
 from statekeep_cli.readers.actors import LISTED
 from statekeep_cli.render.jsonl import Lines
 from statekeep_cli.stores.actors import Actors, Bounds, Row
@@ -73,7 +73,7 @@ def survey(
                 if left == 0:
                     return
 
-    with rare_collections():
+    with undisturbed():
         for part in decided():
             tally.merge(part.tally, done)
             bad += len(part.unreadable)

@@ -207,8 +207,8 @@ def _apply(
         open_gate = gate.strands is None and gate.allow_hazards and plan is None
         counted = None
         # Where only those are left who have their tag, counting is quick, and tells that nothing is to do.
-        tagged = sum(about.scope.actors(store).reasons().values())
-        open_gate = open_gate and about.scope.actors(store).left() > tagged
+        standing = about.scope.actors(store).standing() if open_gate else []
+        open_gate = any(left for _, status, _, left in standing if status == "active")
         if not (open_gate and wishes.yes and wishes.canary is None and outputs.only_text):
             lease.keep()
             try:
@@ -223,12 +223,16 @@ def _apply(
                 print("nothing to do: nobody would move, and whoever strands is tagged", file=sys.stderr)
                 return
         else:
-            for version, status, n in about.scope.actors(store).standing():
+            for version, status, n, _ in standing:
                 print(f"{n:>12,}  version {version}, {status}", file=sys.stderr)
         if run is not None:
             print(f"going on with run {run.run} ({run.status})", file=sys.stderr)
         confirm(f"Apply {about.target.label} to {about.scope.mapping.name} in {store.address}?", wishes.yes)
-        _write(store, about, gate, plan, lease, run, counted, pace, outputs, wishes)
+        total = sum(left for *_, left in standing)
+        if counted is not None:
+            report = counted.report
+            total = report.would_migrate + report.would_strand + report.would_stay
+        _write(store, about, gate, plan, lease, run, counted, total, pace, outputs, wishes)
     finally:
         lease.release()
 
@@ -241,6 +245,7 @@ def _write(
     lease: Lease,
     run: Run | None,
     counted: Any,
+    total: int,
     pace: Pace,
     outputs: Outputs,
     wishes: Wishes,
@@ -266,7 +271,7 @@ def _write(
                 about.target.id,
                 str(about.target.version),
                 about.digests,
-                total=_total(counted, store, about),
+                total=total,
                 plan=None if plan is None else plan.digest,
             )
     first: list[str] = []
@@ -301,13 +306,6 @@ def _write(
         status = "stopped"
     application.patiently(lambda: runs.set_status(application.store, run.run, status, skipped=done.skipped))
     _finish(application.store, run.run, about, done, wishes, outputs)
-
-
-def _total(counted: Any, store: Store, about: Subject) -> int:
-    if counted is None:
-        return about.scope.actors(store).left()
-    report = counted.report
-    return int(report.would_migrate + report.would_strand + report.would_stay)
 
 
 def _finish(store: Store, run: int, about: Subject, done: Done, wishes: Wishes, outputs: Outputs) -> None:

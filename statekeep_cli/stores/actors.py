@@ -518,11 +518,21 @@ class Actors:
 
     def left(self, undecided: int | None = None) -> int:
         """How many live actors are not on the target, and have no decision in a run, where one is given."""
+        if undecided is not None and not self._newcomers():
+            return 0
         where, values = self._where(Bounds(), undecided)
         condition = f"{self._status} IN {LIVE} AND {self._off_target}"
         where = f"{where} AND {condition}" if where else f" WHERE {condition}"
         found = self.store.one(f"SELECT count(*) FROM {self._source}{where}", values)
         return int(found[0]) if found else 0
+
+    def _newcomers(self) -> bool:
+        """Is anybody active and not on the target? Mostly nobody is after a run, and that is quicker to say
+        than who has a decision; whoever was tagged before it began has been looked at by then."""
+        found = self.store.one(
+            f"SELECT 1 FROM {self._source} WHERE {self._status} = 'active' AND {self._off_target} LIMIT 1"
+        )
+        return found is not None
 
     def count(self) -> int:
         where, values = self._where(Bounds())
@@ -537,13 +547,14 @@ class Actors:
         )
         return {str(reason): int(n) for reason, n in rows}
 
-    def standing(self) -> list[tuple[str, str, int]]:
-        """(version, status, actors), as they are now."""
+    def standing(self) -> list[tuple[str, str, int, int]]:
+        """(version, status, actors, how many of them are live and not on the target), as they are now."""
+        left = f"sum(CASE WHEN {self._status} IN {LIVE} AND {self._off_target} THEN 1 ELSE 0 END)"
         rows = self.store.rows(
-            f"SELECT {self._version}, {self._status}, count(*) FROM {self._source}"
+            f"SELECT {self._version}, {self._status}, count(*), {left} FROM {self._source}"
             " GROUP BY 1, 2 ORDER BY 1, 2"
         )
-        return [(str(a), str(b), int(c)) for a, b, c in rows]
+        return [(str(a), str(b), int(c), int(d)) for a, b, c, d in rows]
 
     def lock(self, which: Bounds | Sequence[str]) -> None:
         """Hold the rows until the transaction ends, so that what is read next cannot move."""
