@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from statekeep_cli.commands.options import (
+    AllowHazards,
     Config,
     Database,
     Definitions,
     History,
     KeepGoing,
+    MaxStrand,
     Migration,
     Quiet,
+    ReportFormats,
+    ShowIds,
     Where,
     command_line,
     references,
@@ -43,24 +47,11 @@ def apply(
     force: Annotated[bool, typer.Option("--force", help="Overwrite OUT if it is there.")] = False,
     history: History = None,
     migration: Migration = None,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            metavar="FMT[=PATH]",
-            help="text (default), json, jsonl, markdown, html, github, gitlab, junit or sarif; repeatable.",
-        ),
-    ] = None,
-    max_strand: Annotated[
-        str, typer.Option("--max-strand", metavar="N|N%|all", help="Strands allowed before exit code 3.")
-    ] = "0",
-    allow_hazards: Annotated[
-        bool, typer.Option("--allow-hazards", help="Accept unaccepted hazards for this run.")
-    ] = False,
+    formats: ReportFormats = None,
+    max_strand: MaxStrand = "0",
+    allow_hazards: AllowHazards = False,
     keep_going: KeepGoing = False,
-    show_ids: Annotated[
-        bool, typer.Option("--show-ids", help="Name actors in formats made to be shared.")
-    ] = False,
+    show_ids: ShowIds = False,
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", metavar="N", min=1, help="Processes to use (1), or connections (2)."),

@@ -52,6 +52,27 @@ Config = Annotated[
 Where = Annotated[
     str, typer.Option("--where", metavar="SQL", help="With --db: only actors that meet this condition.")
 ]
+ReportFormats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="FMT[=PATH]",
+        help="text (default), json, jsonl, markdown, html, github, gitlab, junit or sarif; repeatable.",
+    ),
+]
+MaxStrand = Annotated[
+    str, typer.Option("--max-strand", metavar="N|N%|all", help="Strands allowed before exit code 3.")
+]
+AllowHazards = Annotated[
+    bool, typer.Option("--allow-hazards", help="Accept unaccepted hazards for this run.")
+]
+ShowIds = Annotated[bool, typer.Option("--show-ids", help="Name actors in formats made to be shared.")]
+DefinitionFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--definition", metavar="FILE", help="Repeatable, for your tables: the definitions, the target last."
+    ),
+]
 KeepGoing = Annotated[
     bool, typer.Option("--keep-going", help="Count unreadable records and go on (exit code 3).")
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from statekeep_cli.commands.options import Config, Database, same_database
+from statekeep_cli.commands.options import Config, Database, DefinitionFiles, same_database
 from statekeep_cli.commands.rescue_placing import resolve, retry
 from statekeep_cli.errors import StateKeepError, UsageMistake
 
@@ -54,14 +54,7 @@ def _pages(formats: Sequence[str] | None) -> Pages:
 @rescue.callback(invoke_without_command=True)
 def opened(
     ctx: typer.Context,
-    definitions: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--definition",
-            metavar="FILE",
-            help="Repeatable, for your tables: the definitions, the target last.",
-        ),
-    ] = None,
+    definitions: DefinitionFiles = None,
     database: Database = None,
     config: Config = None,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from statekeep_cli.commands.options import Config, Database, Quiet, same_database
+from statekeep_cli.commands.options import Config, Database, DefinitionFiles, Quiet, same_database
 from statekeep_cli.errors import UsageMistake
 
 
@@ -32,14 +32,7 @@ def resolve(
             help="The version to go to (default: that of the run that stranded them).",
         ),
     ] = None,
-    definitions: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--definition",
-            metavar="FILE",
-            help="Repeatable, for your tables: the definitions, the target last.",
-        ),
-    ] = None,
+    definitions: DefinitionFiles = None,
     database: Database = None,
     config: Config = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
