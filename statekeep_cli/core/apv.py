@@ -35,7 +35,6 @@ from statekeep_cli.core.replay import Item, Lane, Pair, Reach, Reading, TooWide
 from statekeep_cli.core.semantics import HistoryValue, State
 
 SKIPPED = ("done", "stopped", "error", "archived")
-ROUTED = ("active", "needs_rescue")
 AMBIGUOUS: Literal["ambiguous"] = "ambiguous"
 REDACTED: Literal["redacted"] = "redacted"  # it turns on a part of the context that was removed
 

@@ -15,7 +15,7 @@ from statekeep_cli.core.apv import Deployment
 from statekeep_cli.core.configuration import configuration_of, leaves, state_value
 from statekeep_cli.core.decision import Decision, Place
 from statekeep_cli.core.migration import speaks_for
-from statekeep_cli.core.model import Path, StateValue, join_path
+from statekeep_cli.core.model import Path, StateValue
 from statekeep_cli.core.placement import Placed, mapped
 from statekeep_cli.core.replay import Lane
 from statekeep_cli.core.survey import Survey
@@ -206,7 +206,3 @@ class MappingSearch:
         for entries in islice(found, MAX_COMBINATIONS):
             if self.place(lane, spot.configuration, entries) == spot.single:
                 yield entries
-
-
-def as_block(mapping: Mapping[Path, Any]) -> dict[str, Any]:
-    return {join_path(key): value for key, value in mapping.items()}
