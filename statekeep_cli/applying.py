@@ -13,10 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
-
-import msgspec
 
 from statekeep_cli.core.apv import Deployment
 from statekeep_cli.core.decision import Decision
@@ -24,6 +21,7 @@ from statekeep_cli.core.model import Definition
 from statekeep_cli.core.moving import Mover
 from statekeep_cli.core.router import Router
 from statekeep_cli.core.trace import Symbols
+from statekeep_cli.drafting import Draft, Drafted, Drafter, Drafts, Sort
 from statekeep_cli.errors import (
     ConnectionLost,
     DatabaseBusy,
@@ -33,13 +31,15 @@ from statekeep_cli.errors import (
     StoppedPartWay,
 )
 from statekeep_cli.interruptions import RECONNECTS, reconnected, stopping
-from statekeep_cli.loading import Loader, preimage, recorded_events, undisturbed
+from statekeep_cli.loading import Loader, undisturbed
 from statekeep_cli.stores import guards, runs
-from statekeep_cli.stores.actors import Actors, Bounds, Change, Kind, Moved, Row
+from statekeep_cli.stores.actors import Actors, Bounds
+from statekeep_cli.stores.changes import Kind, Moved
 from statekeep_cli.stores.interface import Store
-from statekeep_cli.stores.recording import kept_snapshot
+from statekeep_cli.stores.rows import Rows
 from statekeep_cli.stores.runs import Lease, Run
 from statekeep_cli.stores.scope import Scope
+from statekeep_cli.stores.writing import write
 from statekeep_cli.surveying import Ranges, distinct
 
 FIRST_BATCH, SMALLEST_BATCH, LARGEST_BATCH = 2_000, 50, 20_000
@@ -51,6 +51,7 @@ LAG_LOOK_SECONDS = 1.0
 SAY_SECONDS = 10.0
 
 T = TypeVar("T")
+Work = Bounds | list[str] | Drafted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,15 @@ class Budget:
 
 @dataclass(slots=True)
 class Done:
-    """What a run has done so far, over all its processes."""
+    """What a run has done so far, over all its processes. `outcomes` has how many actors got which, where
+    this one decided all of them."""
 
     decided: int = 0
     skipped: int = 0
     passes: int = 0
     remaining: int = 0
     halted: str = ""  # "", "paused", "cancelled", "stopped" or "canary"
+    outcomes: Counter[str] | None = None
 
 
 class Application:
@@ -100,11 +103,13 @@ class Application:
         say: Callable[[str], None] = lambda line: None,
         on_batch: Callable[[int], None] = lambda decided: None,
         keep_going: bool = False,
+        drafts: Drafts | None = None,
     ):
         self.store, self.scope, self.run, self.lease, self.pace = store, scope, run, lease, pace
         self.sources, self.target = tuple(sources), target
         self.budget, self.say, self.on_batch = budget, say, on_batch
         self.keep_going = keep_going  # rows that are no actors are left alone, instead of ending the run
+        self.drafts = drafts  # what is to be written, where that is known by now
         self.size = pace.batch or FIRST_BATCH
         self.stop = threading.Event()
         self.progress = Done()
@@ -112,6 +117,7 @@ class Application:
         self.counts: Counter[Decision] = Counter()
         self.lock = threading.Lock()
         self.progress.decided = runs.decided(store, run.run)
+        self.alone = not self.progress.decided  # have all decisions of the run been counted here?
         # Only what the run has not decided yet; a fresh one need not ask.
         self.undecided = run.run if self.progress.decided else None
         self._next_start = 0.0
@@ -133,7 +139,7 @@ class Application:
                 self._sweep(_Limited(Ranges(self.size, self.run.run), self, limit), jobs=1)
                 self.halt("canary")
             if not self.progress.halted:
-                self._sweep(Ranges(self.size, self.undecided))
+                self._sweep(self.drafts or Ranges(self.size, self.undecided))
             self.undecided = self.run.run
             while not self.progress.halted and self.progress.passes < PASSES:
                 before = self.progress.decided
@@ -150,6 +156,10 @@ class Application:
             else:
                 if self.progress.remaining and not self._left():
                     self.progress.remaining = 0
+        if self.alone:
+            self.progress.outcomes = Counter()
+            for decision, n in self.counts.items():
+                self.progress.outcomes[decision.outcome] += n
         return self.progress
 
     def _left(self) -> int:
@@ -240,14 +250,14 @@ class Application:
         with self.lock:
             self.counts -= found
 
-    def done(self, decided: int, skipped: int, full: bool, seconds: float) -> None:
+    def done(self, decided: int, skipped: int, seconds: float) -> None:
         with self.lock:
             self.progress.decided += decided
             self.progress.skipped += skipped
             if self.pace.batch is None:
                 if seconds > LONG_SECONDS:
                     self.size = max(SMALLEST_BATCH, self.size // 2)
-                elif full and seconds < SHORT_SECONDS:
+                elif decided + skipped >= self.size and seconds < SHORT_SECONDS:
                     self.size = min(LARGEST_BATCH, self.size * 2)
         self.on_batch(self.progress.decided)
 
@@ -363,37 +373,38 @@ class Worker:
         deployment = Deployment(application.sources, application.target)
         self.router = Router(deployment, symbols)
         self.loader = Loader(application.scope.mapping, symbols)
-        self.mover = Mover(deployment)
+        self.drafter = Drafter(Mover(deployment), application.scope.mapping)
 
     def close(self) -> None:
         self.store.close()
 
-    def taking(self, ranges: Any) -> Bounds | list[str] | None:
+    def taking(self, ranges: Any) -> Work | None:
         """The next range. A connection that is lost here is made again."""
         for _ in range(RECONNECTS):
             try:
-                found: Bounds | list[str] | None = ranges.take(self.actors)
+                found: Work | None = ranges.take(self.actors)
                 return found
             except DatabaseBusy:
                 time.sleep(0.1)
             except ConnectionLost:
                 self._reconnect()
-        last: Bounds | list[str] | None = ranges.take(self.actors)
+        last: Work | None = ranges.take(self.actors)
         return last
 
-    def do(self, bounds: Bounds | list[str]) -> None:
+    def do(self, work: Work) -> None:
         """One batch, in one transaction; again where it could not be written."""
         application = self.application
+        bounds, draft = work if isinstance(work, Drafted) else (work, None)
         application.wait_turn(self.store, application.size if isinstance(bounds, Bounds) else len(bounds))
         held, undecided = False, application.undecided
         for attempt in range(TRIES):
             begun = time.monotonic()
             counted: Counter[Decision] = Counter()
             try:
-                decided, skipped, full = self._batch(bounds, held, undecided, counted)
+                decided, skipped = self._batch(bounds, draft, held, undecided, counted)
             except Moved:
                 application.uncount(counted)
-                held = True
+                held, draft = True, None
                 continue
             except DatabaseBusy as error:
                 application.uncount(counted)
@@ -405,10 +416,11 @@ class Worker:
             except ConnectionLost:
                 # The batch may have been committed: only what has no decision is left to do.
                 application.uncount(counted)
-                undecided = application.run.run
+                application.alone = False
+                undecided, draft = application.run.run, None
                 self._reconnect()
                 continue
-            application.done(decided, skipped, full, time.monotonic() - begun)
+            application.done(decided, skipped, time.monotonic() - begun)
             return
         raise StoppedPartWay(f"{self.store.address}: a batch could not be written; run again to go on")
 
@@ -422,36 +434,42 @@ class Worker:
         return found
 
     def _batch(
-        self, bounds: Bounds | list[str], held: bool, undecided: int | None, counted: Counter[Decision]
-    ) -> tuple[int, int, bool]:
-        """(decided, skipped, whether the range was full). `held`: rows are locked before they are read;
-        `counted` gets what was counted against the budget."""
+        self,
+        bounds: Bounds | list[str],
+        draft: Draft | None,
+        held: bool,
+        undecided: int | None,
+        counted: Counter[Decision],
+    ) -> tuple[int, int]:
+        """(decided, skipped). Without a draft rows are read; `held`: they are locked before; `counted` gets
+        what was counted against the budget."""
         application, run = self.application, self.application.run.run
         fresh: list[tuple[int, Decision]] = []
         with self.store.transaction():
             word = runs.control(self.store, application.run.population, run, application.lease.token)
             if word != "go":
                 application.halt({"pause": "paused", "cancel": "cancelled"}[word])
-                return 0, 0, False
+                return 0, 0
             if held:
                 self.actors.lock(bounds)
-            rows = self.actors.read(bounds, undecided)
-            if held:
-                distinct(rows, application.scope)  # nobody moves now: two rows would look as if one had
-            kinds, changes, decided = self._changes(rows)
-            if changes:
+            if draft is None:
+                rows = self.actors.read(bounds, undecided)
+                if held:
+                    distinct(rows, application.scope)  # nobody moves now: two rows would look as if one had
+                draft = self._draft(rows)
+            if draft.changes:
+                decided = draft.decided()
                 application.count(decided)
                 counted.update(decided)
                 fresh = application.classes.unstored(list(decided))
                 for number, decision in fresh:
                     runs.add_class(self.store, run, number, decision)
                 with guards.letting(self.store, "reverting"):  # a target may be a version they have left
-                    self.actors.write(run, kinds, changes)
+                    write(self.actors, run, list(map(self._kind, draft.sorts)), draft.changes)
         application.classes.stored(fresh)
-        return len(changes), len(rows) - len(changes), len(rows) >= application.size
+        return len(draft.changes), draft.skipped
 
-    def _changes(self, rows: list[Row]) -> tuple[list[Kind], list[Change], Counter[Decision]]:
-        """What a batch writes: skipped actors have no part in it."""
+    def _draft(self, rows: Rows) -> Draft:
         batch = self.loader.batch(rows)
         if batch.unreadable and not self.application.keep_going:
             raise InputUnreadable(
@@ -459,74 +477,16 @@ class Worker:
                 " --keep-going"
             )
         routed = self.router.route(batch.actors, batch.plain, batch.states, batch.columns)
-        traces = [actor.history for actor in batch.actors] if batch.columns is None else batch.columns.traces
-        skips = {n for n in routed.counts if routed.decisions[n].outcome == "skip"}
-        kinds: list[Kind] = []
-        changes: list[Change] = []
-        known: dict[tuple[int, str, str | None, str], tuple[int, bool, str | None]] = {}
-        # One step per actor of everybody's: no call that can be spared.
-        for at, (place, trace, number) in enumerate(zip(batch.lines, traces, routed.ids, strict=True)):
-            if number in skips:
-                continue
-            row = rows[place]
-            id, revision, _, _, status, reason, state, _, snapshot, _, _, _, markers = row
-            key = (number, status, reason, state)
-            entry = known.get(key)
-            if entry is None:
-                decision = routed.decisions[number]
-                before = preimage(decision, row)
-                text = _encoded(before) if before else None
-                entry = known[key] = (len(kinds), self.mover.is_plain(decision), text)
-                kinds.append(self._kind(decision, row))
-            kind, plain, text = entry
-            events = recorded_events(row, trace) if markers else len(trace) if trace else 0
-            if (plain and not snapshot) or self.mover.is_uniform(batch.actors[at], routed.decisions[number]):
-                changes.append(_change((id, revision, kind, events, text, None, None)))
-            else:
-                decision = routed.decisions[number]
-                changes.append(self._moved(row, batch.actors[at], decision, kind, events))
-        decided = Counter(
-            {routed.decisions[n]: count for n, count in routed.counts.items() if n not in skips}
-        )
-        return kinds, changes, decided
+        return self.drafter.draft(rows, batch, routed)
 
-    def _kind(self, decision: Decision, row: Row) -> Kind:
-        number = self.application.classes.number(decision)
+    def _kind(self, sort: Sort) -> Kind:
+        decision, number = sort.decision, self.application.classes.number(sort.decision)
         if decision.outcome == "migrate":
             assert decision.target is not None
             place = decision.target
             return Kind(number, "active", place.state, str(place.version), place.definition)
         if decision.outcome == "strand":
             # One that has its tag already stays as it is.
-            tagged = row.status == "needs_rescue" and row.reason == decision.reason
+            tagged = sort.status == "needs_rescue" and sort.reason == decision.reason
             return Kind(number, "needs_rescue", reason=decision.reason, writes=not tagged)
         return Kind(number, writes=False)
-
-    def _moved(
-        self,
-        row: Row,
-        actor: Any,
-        decision: Decision,
-        kind: int,
-        events: int,
-    ) -> Change:
-        """An actor of which more changes than its state and version."""
-        after = self.mover.after(actor, decision)
-        before = preimage(decision, row)
-        context, snapshot = after.context, None
-        if context is not None:
-            before["context"] = row.context
-            if self.actors.mapping.context_columns:
-                before["context"], context = self.actors.changed_columns(row.context, context)
-        if after.snapshot is not None:
-            snapshot = kept_snapshot(after.snapshot.encode(), "active")
-            before["snapshot"] = row.snapshot
-        return Change(row.id, row.revision, kind, events, _encoded(before), context, snapshot)
-
-
-# A named tuple without the steps of its constructor.
-_change: Callable[[tuple[Any, ...]], Change] = partial(tuple.__new__, Change)
-
-
-def _encoded(value: Any) -> str:
-    return msgspec.json.encode(value).decode()

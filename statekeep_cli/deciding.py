@@ -90,15 +90,18 @@ class Part:
 
 
 class Worker:
-    """One process' share: a router, and a second one with `loops: erase` for what-if counts."""
+    """One process' share: a router, and a second one with `loops: erase` for what-if counts. `on_routed` sees
+    every batch with its decisions."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, on_routed: Callable[[Batch, Routed], None] = lambda batch, routed: None):
+        self.on_routed = on_routed
         self.symbols = Symbols()
         self.deployment = Deployment(task.sources, task.target)
         self.router = Router(self.deployment, self.symbols)
         self.records = Records(self.symbols)
         self.history = History(task.history, self.symbols) if task.history is not None else None
-        self.piped = bool(task.actors) and size_of(task.actors) is None
+        self.of_file = bool(task.actors)
+        self.piped = self.of_file and size_of(task.actors) is None
         digests = [d.digest for d in (*task.sources, task.target)]
         self.lines = Lines(digests) if task.lines else None
         self.what_if = WhatIf(self.deployment, self.symbols)
@@ -134,6 +137,7 @@ class Worker:
         part, count, lines = Part(), Counts(), 0
         for batch in batches:
             routed = self.route(batch)
+            self.on_routed(batch, routed)
             origin = (os.getpid(), self.router.generation)
             full = part.actors >= PART or len(part.output) >= OUTPUT
             if part.actors and (full or part.origin != origin):
@@ -148,8 +152,9 @@ class Worker:
         yield self._finish(part, count)
 
     def _collect(self, part: Part, batch: Batch, routed: Routed) -> None:
-        part.ids += repeats.hashes_of(batch.ids)
-        part.decided.extend(routed.ids)
+        if self.of_file:  # a database sees to it itself that ids are unique
+            part.ids += repeats.hashes_of(batch.ids)
+            part.decided.extend(routed.ids)
         if self.piped:
             part.names.extend(batch.ids)
             part.places.extend(batch.lines)

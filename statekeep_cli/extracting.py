@@ -14,8 +14,9 @@ from msgspec.json import Decoder, Encoder
 
 from statekeep_cli.core.splice import members, spliced
 from statekeep_cli.loading import spelled, unquoted
-from statekeep_cli.stores.actors import Bounds, Row
+from statekeep_cli.stores.actors import Bounds
 from statekeep_cli.stores.interface import Store
+from statekeep_cli.stores.rows import Row
 from statekeep_cli.stores.scope import Scope
 
 BATCH = 5_000

@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
 from typing import Any
 
 from msgspec import Raw, ValidationError
@@ -26,8 +25,8 @@ from statekeep_cli.core.trace import Actor, Item, Symbols
 from statekeep_cli.readers.checks import Checks
 from statekeep_cli.readers.reasons import UNDECODABLE, Refused, worded
 from statekeep_cli.readers.records import AnyActor, Batch, Plain, Unreadable, plain_item
-from statekeep_cli.stores.actors import Row
 from statekeep_cli.stores.recording import whole_snapshot
+from statekeep_cli.stores.rows import Row, Rows
 from statekeep_cli.stores.runs import marker_items
 
 _pieces: Decoder[list[Raw]] = Decoder(list[Raw])
@@ -37,7 +36,6 @@ _decode = Decoder().decode
 _NOTHING = Raw()
 SWITCH_SECONDS = 0.0005
 COLLECTED = 500_000  # more objects than the batches of a few connections hold
-_MORE = tuple(itemgetter(Row._fields.index(name)) for name in ("snapshot", "origin", "markers"))
 # A recorded state that is a text, which is JSON.
 _QUOTED = re.compile(rb'"state":"(?:\{|\\")')
 
@@ -68,11 +66,12 @@ class Loader:
         self._checks = Checks()
         self._states: dict[str, tuple[Raw, bytes]] = {}
 
-    def batch(self, rows: Sequence[Row], ordinal: int = 0, *, letters: bool = True) -> Batch:
+    def batch(self, rows: Rows, ordinal: int = 0, *, letters: bool = True) -> Batch:
         """The actors of these rows, in their order. A row whose trace is no trace is in `unreadable`, and
         `Batch.lines` then says which rows the actors are from. Without `letters` event types are text."""
-        texts = [row.items or "[]" for row in rows]
-        if letters and not any(any(map(part, rows)) for part in _MORE):
+        if letters and not any(any(rows.column(part)) for part in ("snapshot", "origin", "markers")):
+            items = rows.column("items")
+            texts = items if all(items) else [text or "[]" for text in items]
             whole = f"[{','.join(texts)}]".encode()
             try:
                 traces: list[list[Any] | None] = self._plain.decoder().decode(whole)
@@ -114,23 +113,20 @@ class Loader:
         states = [bytes(actor.state) for actor in actors]
         return Batch(actors, ids, states, places, ordinal, False, tuple(unreadable), 1, 0)
 
-    def _by_columns(self, rows: Sequence[Row], traces: list[list[Any] | None], ordinal: int) -> Batch:
+    def _by_columns(self, rows: Rows, traces: list[list[Any] | None], ordinal: int) -> Batch:
         """Rows with plain traces, of which the router needs no more than a few columns."""
-        for text in {row[6] for row in rows}:
-            self._state(text)
-        known = self._states
-        if self._no_rows == "none":
-            traces = [None if row[11] is None else t for row, t in zip(rows, traces, strict=True)]
-        if not all(row[10] is None or row[10] for row in rows):
-            gone = (row[10] is not None and not row[10] for row in rows)
-            traces = [None if none else t for none, t in zip(gone, traces, strict=True)]
-        states = [known[row[6]][1] for row in rows]
-        keys = [
-            (row[2], row[3], row[4], state, trace is None)
-            for row, state, trace in zip(rows, states, traces, strict=True)
-        ]
+        items, known = rows.column("items"), rows.column("has_history")
+        if self._no_rows == "none" and not all(items):
+            traces = [trace if text else None for trace, text in zip(traces, items, strict=True)]
+        if not all(known):  # None where everybody's history is known
+            traces = [None if k is not None and not k else t for t, k in zip(traces, known, strict=True)]
+        texts = rows.column("state")
+        raws = {text: self._state(text)[1] for text in set(texts)}
+        states = [raws[text] for text in texts]
+        of_whom = map(rows.column, ("definition", "version", "status"))
+        keys = list(zip(*of_whom, states, [trace is None for trace in traces], strict=True))
         actors = _Lazily(lambda i: self._actor(rows[i], traces[i]), len(rows))
-        ids: list[str | int] = [row[0] for row in rows]
+        ids = list(rows.column("id"))
         return Batch(actors, ids, states, range(len(rows)), ordinal, True, (), 1, 0, Columns(traces, keys))
 
     def _state(self, text: str) -> tuple[Raw, bytes]:
@@ -245,12 +241,13 @@ def recorded_events(row: Row, trace: Sequence[Any] | None) -> int:
     return len(trace) - sum(len(marker_items(bytes(m))) for _, m in _positions.decode(row.markers))
 
 
-def preimage(decision: Decision, row: Row) -> dict[str, str | None]:
-    """What a revert puts back of an actor where the decision about it does not say it."""
+def preimage(decision: Decision, status: str, reason: str | None, state: str) -> dict[str, str | None]:
+    """What a revert puts back of an actor with this status, reason and state where the decision about it
+    does not say it."""
     before: dict[str, str | None] = {}
-    if row.status != "active":
-        before = {"status": row.status, "reason": row.reason}
+    if status != "active":
+        before = {"status": status, "reason": reason}
     # As a stored class holds it, which sorts the regions of a state.
-    if decision.source is None or row.state != canonical(decision.source.value):
-        before["state"] = row.state
+    if decision.source is None or state != canonical(decision.source.value):
+        before["state"] = state
     return before

@@ -9,25 +9,30 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from statekeep_cli.core.apv import Deployment
 from statekeep_cli.core.decision import Decision
 from statekeep_cli.core.gate import Gate
+from statekeep_cli.core.moving import Mover
 from statekeep_cli.core.plan import Plan, strand_key, strands_of
 from statekeep_cli.core.report import Report, Tally
 from statekeep_cli.deciding import Task
 from statekeep_cli.deployments import Subject
+from statekeep_cli.drafting import Drafter, Drafts
 from statekeep_cli.stores import overseeing, runs
 from statekeep_cli.stores.interface import Store
 from statekeep_cli.stores.runs import Run
-from statekeep_cli.surveying import survey
+from statekeep_cli.surveying import BATCH, survey
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What an apply would do. `run` is the one to go on with, and `earlier` what it has decided so far."""
+    """What an apply would do. `run` is the one to go on with, and `earlier` what it has decided so far;
+    `drafts` are what is left to write."""
 
     report: Report
     run: Run | None
     earlier: Mapping[Decision, int]
+    drafts: Drafts | None = None
 
 
 def continued(store: Store, subject: Subject, kind: str) -> Run | None:
@@ -63,25 +68,34 @@ def count(
     lines: bool = False,
     on_part: Callable[[int, int], None] | None = None,
     write: Callable[[bytes], Any] | None = None,
+    keep: bool = False,
+    batch: int | None = None,
 ) -> Counted:
-    """Decide everybody, without writing: what is left to do, and what a run has done before."""
+    """Decide everybody, without writing: what is left to do, and what a run has done before. `keep`: to be
+    written."""
     task = Task(subject.sources, subject.target, "", None, keep_going, lines)
     before = earlier(store, run)
+    drafts = None
+    if keep:
+        mover = Mover(Deployment(subject.sources, subject.target))
+        drafts = Drafts(Drafter(mover, subject.scope.mapping))
     decided = survey(
         store,
         subject.scope,
         task,
         jobs=jobs,
         undecided=None if run is None else run.run,
+        batch=batch or BATCH,
         on_part=on_part,
         write=write,
+        keep=None if drafts is None else drafts.add,
     )
     tally = Tally()
     tally.merge(decided.tally)
     for decision, n in before.items():
         tally.add(decision, n, [])
     report = tally.report(subject.references, decided.unreadable, decided.first_unreadable)
-    return Counted(report, run, before)
+    return Counted(report, run, before, drafts)
 
 
 def refusals(counted: Counted, gate: Gate, plan: Plan | None) -> list[str]:

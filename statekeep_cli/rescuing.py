@@ -27,13 +27,16 @@ from statekeep_cli.interruptions import stopping
 from statekeep_cli.loading import Loader, preimage, recorded_events, spelled
 from statekeep_cli.readers.records import Batch
 from statekeep_cli.stores import rescue, runs
-from statekeep_cli.stores.actors import Actors, Change, Kind, Moved, Row
+from statekeep_cli.stores.actors import Actors
+from statekeep_cli.stores.changes import Change, Changes, Kind, Moved
 from statekeep_cli.stores.guards import letting
 from statekeep_cli.stores.interface import Store
 from statekeep_cli.stores.recording import kept_snapshot
 from statekeep_cli.stores.rescue import Rescued
+from statekeep_cli.stores.rows import Row, Rows
 from statekeep_cli.stores.runs import Lease, Run
 from statekeep_cli.stores.scope import scope
+from statekeep_cli.stores.writing import write
 
 BATCH = 1_000
 NAMED = 10  # refused actors that are named
@@ -150,7 +153,7 @@ def explain_one(
 
 def explained(about: Subject, row: Row) -> Explanation:
     """One actor's reasoning, from its row."""
-    batch = Loader(about.scope.mapping, Symbols()).batch([row])
+    batch = Loader(about.scope.mapping, Symbols()).batch(Rows([row]))
     if batch.unreadable:
         raise StateKeepError(f"{batch.unreadable[0].message}; mend its row")
     record = {"history": json.loads(spelled(row))}
@@ -260,7 +263,7 @@ class Resolving:
             raise _refusal(refused)
         return [x for id in ids if isinstance(x := found[id], Checked)]
 
-    def _decided(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Checked | str, Any, Any]]:
+    def _decided(self, rows: Rows) -> Iterator[tuple[Row, Checked | str, Any, Any]]:
         """Each row with what is decided about it (words: why not), its actor and its mover."""
         batch: Batch = self._loader.batch(rows)
         readable = dict(zip(batch.lines, batch.actors, strict=True))
@@ -364,7 +367,7 @@ class Resolving:
                 changes.append(_change(row, actor, checked.decision, mover, kind))
             # An operator may take an actor to a version that it has been in.
             with letting(self.store, "reverting"):
-                actors.write(run.run, list(kinds.values()), changes)
+                write(actors, run.run, list(kinds.values()), Changes.of(changes))
 
     def _class(self, run: Run, decision: Decision, known: dict[str, int]) -> int:
         said = {**decision.as_json(), "outcome": "manual"}
@@ -378,7 +381,7 @@ class Resolving:
 
 
 def _change(row: Row, actor: Any, decision: Decision, mover: Any, kind: int) -> Change:
-    before = preimage(decision, row)
+    before = preimage(decision, row.status, row.reason, row.state)
     context = snapshot = None
     if not mover.is_uniform(actor, decision):
         after = mover.after(actor, decision)

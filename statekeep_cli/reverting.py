@@ -20,11 +20,14 @@ from statekeep_cli.core.standing import Moved as Left
 from statekeep_cli.errors import ConnectionLost, DatabaseBusy, StateKeepError, StoppedPartWay
 from statekeep_cli.interruptions import RECONNECTS, reconnected, stopping
 from statekeep_cli.stores import guards, overseeing, runs, undoing
-from statekeep_cli.stores.actors import Actors, Change, Kind, Moved, Row
+from statekeep_cli.stores.actors import Actors
+from statekeep_cli.stores.changes import Change, Changes, Kind, Moved
 from statekeep_cli.stores.interface import Store
+from statekeep_cli.stores.rows import Row
 from statekeep_cli.stores.runs import Lease, Run
 from statekeep_cli.stores.scope import Scope
 from statekeep_cli.stores.undoing import Class, Since, Undo
+from statekeep_cli.stores.writing import write
 
 BATCH = 1_000
 TRIES = 8
@@ -236,7 +239,7 @@ class Reversal:
         for number in {undo.number for undo, _ in same} - self.known:
             self._record(number)
         with guards.letting(store, "reverting"):
-            actors.write(run.run, kinds, changes)
+            write(actors, run.run, kinds, Changes.of(changes))
         return word, undos[-1].actor, len(changes)
 
     def _record(self, number: int) -> None:

@@ -18,14 +18,17 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from statekeep_cli.core.report import Tally, Unreadable
+from statekeep_cli.core.router import Routed
 from statekeep_cli.core.trace import Actor, Symbols
-from statekeep_cli.deciding import Decided, Part, Task, Worker
+from statekeep_cli.deciding import Decided, Task, Worker
 from statekeep_cli.errors import DatabaseBusy, InputUnreadable, Problem, StateKeepError
 from statekeep_cli.loading import Loader, undisturbed
 from statekeep_cli.readers.actors import LISTED
+from statekeep_cli.readers.records import Batch
 from statekeep_cli.render.jsonl import Lines
-from statekeep_cli.stores.actors import Actors, Bounds, Row
+from statekeep_cli.stores.actors import Actors, Bounds
 from statekeep_cli.stores.interface import Store
+from statekeep_cli.stores.rows import Rows
 from statekeep_cli.stores.scope import Scope
 
 BATCH = 5_000
@@ -46,35 +49,48 @@ def survey(
     batch: int = BATCH,
     on_part: Callable[[int, int], None] | None = None,
     write: Callable[[bytes], object] | None = None,
+    keep: Callable[[Bounds, Rows, Batch, Routed], None] | None = None,
 ) -> Decided:
     """Decide every actor of a scope, as `deciding.decide_all` does for a file.
 
     `consistent` reads one snapshot over one connection; otherwise every range is a transaction of its
     own. `undecided`: only actors without a decision in that run. `sample`: only the first so many.
-    `on_part(actors, actors)` is told how many are done. Raises `InputUnreadable` where a row is no actor,
-    unless `task.keep_going`.
+    `on_part(actors, actors)` is told how many are done; `keep` gets every range as it was decided. Raises
+    `InputUnreadable` where a row is no actor, unless `task.keep_going`.
     """
-    worker = Worker(task)
+    at, seen = (Bounds(), Rows()), 0
+
+    def routed(batch: Batch, decisions: Routed) -> None:
+        nonlocal seen
+        seen += len(batch.actors)
+        if keep is not None:
+            keep(*at, batch, decisions)
+        if on_part is not None:
+            on_part(seen, seen)
+
+    worker = Worker(task, routed)
     loader = Loader(scope.mapping, worker.symbols)
     lines = Lines([d.digest for d in (*task.sources, task.target)])
     tally, done, bad = Tally(), 0, 0
     first: list[Unreadable] = []
 
-    def decided() -> Iterator[Part]:
-        rows = (
+    def batches() -> Iterator[Batch]:
+        nonlocal at
+        ranges = (
             _consistent(store, scope, batch) if consistent else _ahead(store, scope, jobs, batch, undecided)
         )
         left = sample
-        with closing(rows):
-            for some in rows:
+        with closing(ranges):
+            for bounds, some in ranges:
                 if left is not None:
                     some, left = some[:left], left - len(some[:left])
-                yield from worker.of_batches([loader.batch(distinct(some, scope))])
+                at = bounds, some
+                yield loader.batch(distinct(some, scope))
                 if left == 0:
                     return
 
     with undisturbed():
-        for part in decided():
+        for part in worker.of_batches(batches()):
             tally.merge(part.tally, done)
             bad += len(part.unreadable)
             first += [Unreadable(*one) for one in part.unreadable[: LISTED - len(first)]]
@@ -83,8 +99,6 @@ def survey(
                 for one in part.unreadable:
                     write(lines.unreadable(Unreadable(*one)))
             done += part.actors
-            if on_part is not None:
-                on_part(done, done)
     if bad and not task.keep_going:
         problems = tuple(Problem(store.address, 0, 0, one.message) for one in first)
         raise InputUnreadable(
@@ -111,25 +125,28 @@ def everyone(store: Store, scope: Scope, *, size: int = BATCH) -> Iterator[Seque
         yield batch.actors
 
 
-def distinct(rows: list[Row], scope: Scope) -> list[Row]:
-    """The rows of a range. Raises `StateKeepError` where the mapped id is not unique."""
-    for before, row in pairwise(rows):
-        if before.id == row.id:
+def distinct(rows: Rows, scope: Scope) -> Rows:
+    """The rows of a range. Raises `StateKeepError` where the mapped id is not unique, as own ids are."""
+    if scope.mapping.own:
+        return rows
+    for before, id in pairwise(rows.column("id")):
+        if before == id:
             raise StateKeepError(
-                f"{scope.mapping.name} has the id {row.id} twice; map a column that is unique (actors.id)"
+                f"{scope.mapping.name} has the id {id} twice; map a column that is unique (actors.id)"
             )
     return rows
 
 
-def _consistent(store: Store, scope: Scope, size: int) -> Generator[list[Row]]:
+def _consistent(store: Store, scope: Scope, size: int) -> Generator[tuple[Bounds, Rows]]:
     actors = scope.actors(store)
     with store.transaction(read_only=True, snapshot=True):
         low: str | None = None
         while True:
             high = actors.next_bound(low, size)
-            rows = actors.read(Bounds(low, high))
+            bounds = Bounds(low, high)
+            rows = actors.read(bounds)
             if rows:
-                yield rows
+                yield bounds, rows
             if high is None:
                 return
             low = high
@@ -160,35 +177,34 @@ class Ranges:
             return bounds
 
 
-def _ahead(store: Store, scope: Scope, jobs: int, size: int, undecided: int | None) -> Generator[list[Row]]:
+def _ahead(
+    store: Store, scope: Scope, jobs: int, size: int, undecided: int | None
+) -> Generator[tuple[Bounds, Rows]]:
     """The rows of each range, in order, read by `jobs` connections ahead of whoever uses them."""
     ranges = Ranges(size, undecided)
     own = threading.local()
     stores: list[Store] = []
-
-    def read(actors: Actors, bounds: Bounds) -> list[Row]:
-        return patiently(lambda: actors.read(bounds, undecided))
 
     def begin() -> None:
         found = store.again()
         stores.append(found)
         own.actors = scope.actors(found)
 
-    def do(bounds: Bounds) -> list[Row]:
-        return read(own.actors, bounds)
+    def read(bounds: Bounds) -> tuple[Bounds, Rows]:
+        return bounds, patiently(lambda: own.actors.read(bounds, undecided))
 
     planner = scope.actors(store)
     with ThreadPoolExecutor(jobs, initializer=begin) as pool:
-        waiting: deque[Future[list[Row]]] = deque()
+        waiting: deque[Future[tuple[Bounds, Rows]]] = deque()
         try:
             while True:
                 while len(waiting) <= jobs and (bounds := ranges.take(planner)) is not None:
-                    waiting.append(pool.submit(do, bounds))
+                    waiting.append(pool.submit(read, bounds))
                 if not waiting:
                     return
-                rows = waiting.popleft().result()
-                if rows:
-                    yield rows
+                found = waiting.popleft().result()
+                if found[1]:
+                    yield found
         finally:
             for future in waiting:
                 future.cancel()

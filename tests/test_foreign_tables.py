@@ -16,8 +16,9 @@ from statekeep_cli.errors import StateKeepError
 from statekeep_cli.extracting import records
 from statekeep_cli.readers.config import read_config
 from statekeep_cli.stores import rescue
-from statekeep_cli.stores.actors import Change, Kind, Moved
+from statekeep_cli.stores.changes import Change, Changes, Kind, Moved
 from statekeep_cli.stores.scope import scope
+from statekeep_cli.stores.writing import write
 from tests.databases import Database
 from tests.foreign import V1, V2, V3, Orders, Shape
 from tests.support import ROOT
@@ -343,13 +344,13 @@ def test_an_actor_that_moved_is_not_written_to(
     orders.advance("2", "FLAG", "review")
     before = store.rows("SELECT * FROM team_orders ORDER BY id")
     with pytest.raises(Moved), store.transaction():
-        actors.write(1, [kind], changes)
+        write(actors, 1, [kind], Changes.of(changes))
     assert store.rows("SELECT * FROM team_orders ORDER BY id") == before
     assert store.rows("SELECT * FROM {decisions}") == store.rows("SELECT * FROM {marks}") == []
     # Read again, it is written; and the revision that is recorded is the one that it then has.
     changes = [Change(row.id, row.revision, 0, 0) for row in actors.read(["1", "2", "3"])]
     with store.transaction():
-        actors.write(1, [kind], changes)
+        write(actors, 1, [kind], Changes.of(changes))
     after = {row.id: str(row.revision) for row in actors.read(["1", "2", "3"])}
     assert dict(store.rows("SELECT actor, revision FROM {decisions}")) == after
 

@@ -69,7 +69,9 @@ def apply(
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", metavar="N", min=1, help="Actors per transaction (adapts by itself)."),
+        typer.Option(
+            "--batch-size", metavar="N", min=1, max=32_768, help="Actors per transaction (adapts by itself)."
+        ),
     ] = None,
     max_rate: Annotated[
         float | None, typer.Option("--max-rate", metavar="N", min=0.001, help="Actors per second at most.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from statekeep_cli.errors import (
     Findings,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from statekeep_cli.core.plan import Plan
     from statekeep_cli.core.report import Report
     from statekeep_cli.deployments import Subject
+    from statekeep_cli.planning import Counted
     from statekeep_cli.stores.interface import Store
     from statekeep_cli.stores.runs import Lease, Run
 
@@ -143,7 +145,7 @@ def _counted(
     run: Run | None,
     outputs: Outputs,
     wishes: Wishes,
-) -> Any:
+) -> Counted:
     from statekeep_cli.planning import count
     from statekeep_cli.render.terminal import Progress
 
@@ -157,6 +159,8 @@ def _counted(
             lines=outputs.has_lines,
             on_part=lambda done, _: progress.update(done, ""),
             write=outputs.write_lines,
+            keep=not wishes.dry_run and wishes.canary is None,
+            batch=wishes.batch_size,
         )
 
 
@@ -244,7 +248,7 @@ def _write(
     plan: Plan | None,
     lease: Lease,
     run: Run | None,
-    counted: Any,
+    counted: Counted | None,
     total: int,
     pace: Pace,
     outputs: Outputs,
@@ -276,21 +280,20 @@ def _write(
             )
     first: list[str] = []
     limit = None
-    if wishes.canary is not None:
-        report = counted.report
-        limit = share(wishes.canary, report.would_migrate + report.would_strand + report.would_stay)
+    if wishes.canary is not None and counted is not None:
+        limit = share(wishes.canary, total)
         if counted.earlier and sum(counted.earlier.values()) >= limit:
             raise StoppedPartWay(
                 f"run {run.run} has its canary; look at it, and run again without --canary to go on"
             )
-        first = representatives(report)
+        first = representatives(counted.report)
         limit = max(limit, len(first))
     with Progress("writing", run.total, "actors", quiet=wishes.quiet) as progress:
         application = Application(
             store, scope, about.sources, about.target, run, lease, pace, Budget(budget(counted, gate, plan)),
             say=lambda line: print(line, file=sys.stderr),
             on_batch=lambda decided: progress.update(decided, ""),
-            keep_going=wishes.keep_going,
+            keep_going=wishes.keep_going, drafts=None if counted is None else counted.drafts,
         )  # fmt: skip
         try:
             done = application.go(first, limit)
@@ -312,18 +315,20 @@ def _finish(store: Store, run: int, about: Subject, done: Done, wishes: Wishes, 
     """Says what was done; raises where something is left."""
     from statekeep_cli.stores import runs
 
-    by: dict[str, int] = {}
-    for _, outcome, _, count in runs.counts(store, run):
-        by[outcome] = by.get(outcome, 0) + count
+    by = done.outcomes
+    if by is None:
+        by = Counter()
+        for _, outcome, _, count in runs.counts(store, run):
+            by[outcome] += count
     said = ", ".join(
-        f"{by.get(outcome, 0):,} {word}"
+        f"{by[outcome]:,} {word}"
         for outcome, word in (("migrate", "migrated"), ("strand", "need rescue"), ("stay", "stay"))
-        if by.get(outcome, 0) or outcome != "stay"
+        if by[outcome] or outcome != "stay"
     )
     skipped = f", {done.skipped:,} skipped" if done.skipped else ""
     stream = sys.stdout if outputs.text_on_stdout else sys.stderr
     print(f"run {run}: {said}{skipped}", file=stream)
-    if by.get("strand") and not done.halted:
+    if by["strand"] and not done.halted:
         print(f"next: {shlex.join(['statekeep', 'rescue', 'list', *wishes.again])}", file=stream)
     if done.halted:
         what = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
+from itertools import accumulate, chain, repeat
 from sys import byteorder
 from typing import Any, NamedTuple
 
@@ -504,7 +504,7 @@ class Router:
 
     def _plain_heads(self, actors: Sequence[Actor[Any, Any]], keys: Sequence[Any]) -> array[int]:
         """`head` for a whole batch of actors without snapshots, origins and markers."""
-        heads = [self._heads_of_records.get(key, -1) for key in keys]
+        heads = list(map(self._heads_of_records.get, keys, repeat(-1)))
         if min(heads, default=0) < 0:
             for i, head in enumerate(heads):
                 if head < 0:

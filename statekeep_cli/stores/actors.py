@@ -8,80 +8,20 @@ travel as text whatever their type is, and are cast back by the database.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from statekeep_cli.core.mapping import Mapping
 from statekeep_cli.core.report import single_path
-from statekeep_cli.core.splice import members, spliced
 from statekeep_cli.errors import StateKeepError
 from statekeep_cli.stores.catalogue import Columns, describe, query_type, relation
 from statekeep_cli.stores.interface import Store, raw
+from statekeep_cli.stores.rows import Rows
 
 _id_of, _items_of = itemgetter(0), itemgetter(11)
-
-
-class Moved(Exception):
-    """Actors of a batch have changed since they were read; nothing was written."""
-
-
-class Row(NamedTuple):
-    """One actor as it is stored. JSON columns are text; `items` is a JSON array of trace items, or None
-    where there is no row of history; `markers` is one of [position, item]."""
-
-    id: str
-    revision: Any
-    definition: str | None
-    version: str
-    status: str
-    reason: str | None
-    state: str
-    context: str | None
-    snapshot: str | None
-    origin: str | None
-    has_history: bool | None
-    items: str | None
-    markers: str | None
-
-
-# A named tuple without the steps of its constructor.
-_row: Callable[[tuple[Any, ...]], Row] = partial(tuple.__new__, Row)
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a batch writes to all actors of one class. `state` and `version` are None where they stay.
-
-    `number` is the class' number in its run. `writes` is False where the actor's row stays as it is
-    and only the decision is recorded. `exact`: `state` is as a `Row` had it, and is put back as it was.
-    """
-
-    number: int
-    status: str = "active"
-    state: str | None = None
-    version: str | None = None
-    definition: str | None = None
-    reason: str | None = None
-    writes: bool = True
-    exact: bool = False
-
-
-class Change(NamedTuple):
-    """One actor's part of a batch: `kind` is an index into the batch's kinds. `context` and `snapshot` are
-    None where they stay (a `context` of "" removes it), `before` is what a revert puts back besides what the
-    class says (JSON)."""
-
-    id: str
-    revision: Any
-    kind: int
-    events: int
-    before: str | None = None
-    context: str | None = None
-    snapshot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,13 +375,13 @@ class Actors:
             conditions.append(f"{self._status} = 'needs_rescue'")
         return _all(conditions), values
 
-    def read(self, which: Bounds | Sequence[str] = Bounds(), undecided: int | None = None) -> list[Row]:
+    def read(self, which: Bounds | Sequence[str] = Bounds(), undecided: int | None = None) -> Rows:
         """The actors of a range or with these ids, by id; with `undecided` only those without a decision in
         that run."""
         if isinstance(which, Bounds) and undecided is None and self._is_dense():
             return self._read_dense(which)
         where, values = self._where(which, undecided)
-        return list(map(_row, self.store.rows(f"{self._select}{where} ORDER BY {self._id}", values)))
+        return Rows(self.store.rows(f"{self._select}{where} ORDER BY {self._id}", values))
 
     def _is_dense(self) -> bool:
         """Are most histories of the own table needed? Then those of a range are best read as one."""
@@ -457,7 +397,7 @@ class Actors:
                 self._dense = found is not None and 2 * int(found[1]) >= int(found[0]) > 0
         return self._dense
 
-    def _read_dense(self, bounds: Bounds) -> list[Row]:
+    def _read_dense(self, bounds: Bounds) -> Rows:
         """A range whose histories are read in the order they lie in, and grouped on the way: half the cost
         of looking each of them up.
 
@@ -483,7 +423,7 @@ class Actors:
         if self._only_types and "" in map(_items_of, found):
             self._only_types = False
             return self._read_dense(bounds)
-        return list(map(_row, found))
+        return Rows(found)
 
     def named(self, id: str) -> str | None:
         """The id of the actor that is meant, as it is recorded; None where there is none, or the text is no
@@ -508,10 +448,14 @@ class Actors:
         return found
 
     def next_bound(self, after: str | None, size: int, undecided: int | None = None) -> str | None:
-        """The id that ends a range of `size` actors after `after`; None where fewer are left."""
+        """The id that ends a range of `size` actors after `after`, or of fewer where the table has other rows
+        too; None where fewer are left."""
         where, values = self._where(Bounds(after), undecided)
+        source = self._source
+        if undecided is None and self._is_dense():  # then an index is all that is looked at
+            source = f"{self.table} a"
         found = self.store.one(
-            f"SELECT {self._id_text} FROM {self._source}{where} ORDER BY {self._id} LIMIT 1 OFFSET %s",
+            f"SELECT {self._id_text} FROM {source}{where} ORDER BY {self._id} LIMIT 1 OFFSET %s",
             [*values, size - 1],
         )
         return None if found is None else str(found[0])
@@ -529,10 +473,11 @@ class Actors:
     def _newcomers(self) -> bool:
         """Is anybody active and not on the target? Mostly nobody is after a run, and that is quicker to say
         than who has a decision; whoever was tagged before it began has been looked at by then."""
+        # Counted, which several processes of the server share; a LIMIT would leave it to one.
         found = self.store.one(
-            f"SELECT 1 FROM {self._source} WHERE {self._status} = 'active' AND {self._off_target} LIMIT 1"
+            f"SELECT count(*) FROM {self._source} WHERE {self._status} = 'active' AND {self._off_target}"
         )
-        return found is not None
+        return found is not None and found[0] > 0
 
     def count(self) -> int:
         where, values = self._where(Bounds())
@@ -584,33 +529,6 @@ class Actors:
         path = single_path(value)
         # Only a name that reads back as the same place; a path's own escapes do not.
         return state if path is None else value if isinstance(value, str) else path
-
-    def changed_columns(self, before: str | None, after: str) -> tuple[str, str]:
-        """Of two contexts the keys that differ, as JSON objects: what they were, and what they become.
-
-        Columns of other keys are not written to, so that no value of theirs changes its spelling. A key
-        that one of them lacks is null there: its column is NULL.
-        """
-        old = members(before.encode()) if before else {}
-        new = members(after.encode())
-        keys = [key for key, _ in self.mapping.context_columns if old.get(key) != new.get(key)]
-        parts = ({key: part.get(key, b"null") for key in keys} for part in (old, new))
-        one, other = (spliced(b"{}", {**part}).decode() for part in parts)
-        return one, other
-
-    def write(self, run: int, kinds: Sequence[Kind], changes: Sequence[Change]) -> None:
-        """Write a batch and its decisions. Raises `Moved`, for the transaction to be rolled back, where
-        an actor is no longer as it was read."""
-        if not changes:
-            return
-        if self.store.kind == "postgres":
-            from statekeep_cli.stores import writing_postgres
-
-            writing_postgres.write(self, run, kinds, changes)
-        else:
-            from statekeep_cli.stores import writing_sqlite
-
-            writing_sqlite.write(self, run, kinds, changes)
 
 
 def _all(conditions: Sequence[str]) -> str:

@@ -16,9 +16,10 @@ from typing import Any
 from statekeep_cli.core.decision import Decision, Landing
 from statekeep_cli.core.report import single_path
 from statekeep_cli.stores import runs
-from statekeep_cli.stores.actors import Actors, Row
+from statekeep_cli.stores.actors import Actors
 from statekeep_cli.stores.interface import Store
 from statekeep_cli.stores.recording import trace_item
+from statekeep_cli.stores.rows import Row
 from statekeep_cli.stores.runs import Run
 
 PAGE = 100

@@ -1,87 +1,132 @@
 """Writing one batch on Postgres: one UPDATE for all rows, and COPY for their decisions.
 
-What decided, on a million actors (ARCHITECTURE.md has the numbers): joining an array of ids by hash within
-the batch's range of ids instead of by one index probe each, COPY instead of INSERT for the decisions, and
-arrays and rows as one text each.
+What decided, on a million actors (ARCHITECTURE.md has the numbers): merging an array of ids with the batch's
+range of ids instead of one index probe each, what all or most kinds write as a constant, COPY instead of
+INSERT for the decisions, and arrays and rows as one text each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
+from statekeep_cli.stores.changes import Changes, Kind, Moved
 from statekeep_cli.stores.interface import raw
 from statekeep_cli.stores.postgres import Postgres, array, cell, cells
 
 if TYPE_CHECKING:
-    from statekeep_cli.stores.actors import Actors, Change, Kind
+    from statekeep_cli.stores.actors import Actors
 
 
-def write(actors: Actors, run: int, kinds: Sequence[Kind], changes: Sequence[Change]) -> None:
-    """See `Actors.write`."""
+def write(actors: Actors, run: int, kinds: Sequence[Kind], changes: Changes) -> None:
+    """See `writing.write`."""
     store = actors.store
     assert isinstance(store, Postgres)
-    writing = all(kind.writes for kind in kinds)
-    written = changes if writing else [c for c in changes if kinds[c.kind].writes]
+    writing = {i for i, kind in enumerate(kinds) if kind.writes}
+    written = changes.among(writing)
     returned: dict[str, str] = {}
-    # Hashed, since a batch is a good part of its range; one index probe per row costs more.
-    store.execute("SET LOCAL enable_nestloop = off")
+    # A batch is a good part of its range, and both have an order: one index probe per row costs more.
+    store.script("SET LOCAL enable_nestloop = off; SET LOCAL enable_hashjoin = off")
     if actors.mapping.own:
-        _update(actors, kinds, written, state=True)
+        _update(actors, kinds, writing, written, state=True)
     else:
-        moving = [c for c in written if kinds[c.kind].state is not None]
-        returned |= _update(actors, kinds, moving, state=True)
-        tagged = [c for c in written if kinds[c.kind].state is None]
-        returned |= _update(actors, kinds, tagged, state=False)
+        moving = {i for i in writing if kinds[i].state is not None}
+        returned |= _update(actors, kinds, moving, written.among(moving), state=True)
+        tagged = writing - moving
+        returned |= _update(actors, kinds, tagged, written.among(tagged), state=False)
         if actors.mapping.uses_marks:
             _mark(actors, kinds, written)
-    store.execute("SET LOCAL enable_nestloop = on")
-    _check(actors, [] if writing else [c for c in changes if not kinds[c.kind].writes])
-    after = _revision_after(actors, kinds, returned)
-    numbers = [f"{actors.population}\t{run}\t{kind.number}" for kind in kinds]
+    store.script("SET LOCAL enable_nestloop = on; SET LOCAL enable_hashjoin = on")
+    _check(actors, changes.among({*range(len(kinds))} - writing))
+    _decisions(actors, store, run, kinds, changes, returned)
+
+
+def _decisions(
+    actors: Actors,
+    store: Postgres,
+    run: int,
+    kinds: Sequence[Kind],
+    changes: Changes,
+    returned: dict[str, str],
+) -> None:
+    """A row per actor, with the revision that it has once this transaction is committed."""
+    after: Sequence[Any]
+    if actors.mapping.own:
+        steps = [int(kind.writes) for kind in kinds]
+        pairs = zip(changes.revisions, changes.kinds, strict=True)
+        after = [revision + steps[kind] for revision, kind in pairs]
+    else:
+        # A team's table may have triggers of its own: what it says counts. Rows that were not touched,
+        # since they are only marked elsewhere, keep what they had.
+        known = zip(changes.ids, changes.revisions, strict=True)
+        after = [returned.get(id, str(revision)) for id, revision in known]
+    tails = _Tails([f"{actors.population}\t{run}\t{kind.number}" for kind in kinds])
+    rest = zip(changes.kinds, changes.events, after, changes.befores, strict=True)
     # Lines made here, and sent as one: a third of the time of `write_row`.
-    lines = [
-        f"{id}\t{numbers[c.kind]}\t{c.events}\t{after(c)}\t{cell(c.before)}\n"
-        for id, c in zip(cells([c.id for c in changes]), changes, strict=True)
-    ]
+    lines = [f"{id}\t{tails[key]}" for id, key in zip(cells(changes.ids), rest, strict=True)]
     with store.copy_in(
         "COPY {decisions} (actor, population, run, class, events, revision, before) FROM STDIN"
     ) as copy:
         copy.write("".join(lines))
 
 
-def _revision_after(actors: Actors, kinds: Sequence[Kind], returned: dict[str, str]) -> Any:
-    """change -> the actor's revision once this transaction is committed."""
-    if actors.mapping.own:
-        steps = [int(kind.writes) for kind in kinds]
-        return lambda c: c.revision + steps[c.kind]
-    # A team's table may have triggers of its own: what it says counts. Rows that were not touched, since
-    # they are only marked elsewhere, keep what they had.
-    return lambda c: returned.get(c.id, str(c.revision))
+class _Tails(dict[tuple[int, int, Any, str | None], str]):
+    """(kind, events, revision, before) -> a decision's line behind the actor, which many have in common."""
+
+    def __init__(self, heads: Sequence[str]):
+        self._heads = heads
+
+    def __missing__(self, key: tuple[int, int, Any, str | None]) -> str:
+        kind, events, revision, before = key
+        line = self[key] = f"{self._heads[kind]}\t{events}\t{revision}\t{cell(before)}\n"
+        return line
 
 
-def _set_columns(actors: Actors, state: bool) -> list[str]:
-    """The columns of the actors' own table that an UPDATE sets, with their values."""
-    m, columns, quote = actors.mapping, actors.columns, _quoting(actors)
-    kind = "[u.kind]"
-    sets = []
+def _set_columns(
+    actors: Actors, kinds: Sequence[Kind], which: Collection[int], values: dict[str, Any], *, state: bool
+) -> list[str]:
+    """The columns of the actors' table that an UPDATE sets for these of the kinds, each with an expression
+    over the row `a` and its change `u`; what the expressions take from the kinds goes to `values`."""
+    m, columns = actors.mapping, actors.columns
+    sets: list[str] = []
+
+    def add(name: str, type: str, of: Callable[[Kind], str | None], *, stays: bool) -> None:
+        column, key = raw(actors.store.quote(name)), f"set{len(sets)}"
+        given = {i: of(kinds[i]) for i in which}
+        sets.append(f"{column} = {_chosen(key, type, given, values, f'a.{column}' if stays else 'NULL')}")
+
     if state:
-        value = f"(CAST(%(states)s AS text[])){kind}"
-        column = quote(m.state)
-        sets.append(f"{column} = coalesce(CAST({value} AS {columns.state}), a.{column})")
-    if m.version and state:
-        column = quote(m.version)
-        value = f"(CAST(%(versions)s AS text[])){kind}"
-        sets.append(f"{column} = coalesce(CAST({value} AS {columns.version}), a.{column})")
+        add(m.state, columns.state, lambda k: actors.stored_state(k.state, k.exact), stays=True)
+    if state and m.version:
+        add(m.version, columns.version, lambda k: k.version, stays=True)
     if m.definition:
-        column = quote(m.definition)
-        sets.append(f"{column} = coalesce((CAST(%(definitions)s AS text[])){kind}, a.{column})")
+        add(m.definition, "text", lambda k: k.definition, stays=True)
     if m.status:
-        sets.append(f"{quote(m.status)} = (CAST(%(statuses)s AS text[])){kind}")
+        add(m.status, "text", lambda k: k.status, stays=False)
     if m.reason:
-        value = f"(CAST(%(reasons)s AS text[])){kind}"
-        sets.append(f"{quote(m.reason)} = CAST({value} AS {columns.reason})")
+        add(m.reason, columns.reason, lambda k: k.reason, stays=False)
     return sets
+
+
+def _chosen(key: str, type: str, of: dict[int, str | None], values: dict[str, Any], none: str) -> str:
+    """An expression for what the kind of a change `u` gives a column of this type; `none` for None.
+
+    Mostly all that move get one value, and all that are tagged another: constants, where an array is looked
+    into, and what is found cast, row by row.
+    """
+    by_value: dict[str | None, list[int]] = {}
+    for i, value in of.items():
+        by_value.setdefault(value, []).append(i)
+    if len(by_value) > 2:
+        values[key] = [of.get(i) for i in range(max(of) + 1)]
+        return f"coalesce(CAST((CAST(%({key})s AS text[]))[u.kind + 1] AS {type}), {none})"
+    (few, its), *others = sorted(by_value.items(), key=lambda item: len(item[1]))
+    values[key], values[f"{key}_others"] = few, others[0][0] if others else None
+    chosen = none if few is None else f"CAST(%({key})s AS {type})"
+    for value, _ in others:
+        other = none if value is None else f"CAST(%({key}_others)s AS {type})"
+        chosen = f"CASE WHEN u.kind IN ({', '.join(map(str, its))}) THEN {chosen} ELSE {other} END"
+    return chosen
 
 
 def _quoting(actors: Actors) -> Callable[[str], str]:
@@ -90,30 +135,23 @@ def _quoting(actors: Actors) -> Callable[[str], str]:
 
 
 def _update(
-    actors: Actors, kinds: Sequence[Kind], changes: Sequence[Change], *, state: bool
+    actors: Actors, kinds: Sequence[Kind], which: Collection[int], changes: Changes, *, state: bool
 ) -> dict[str, str]:
     """Compare and set; every row, or `Moved`. For tables that are not ours, the new revisions by id."""
-    from statekeep_cli.stores.actors import Moved
-
     if not changes:
         return {}
     store, m, columns, quote = actors.store, actors.mapping, actors.columns, _quoting(actors)
-    sets = _set_columns(actors, state)
+    values: dict[str, Any] = {
+        "ids": array(changes.ids),
+        "revisions": array(changes.revisions),
+        "kinds": array(changes.kinds),
+        "low": changes.ids[0],
+        "high": changes.ids[-1],
+    }
+    sets = _set_columns(actors, kinds, which, values, state=state)
     if not sets:  # everything about these actors is kept in marks
         _check(actors, changes)
         return {}
-    values: dict[str, Any] = {
-        "ids": array([c.id for c in changes]),
-        "revisions": array([str(c.revision) for c in changes]),
-        "kinds": array([str(c.kind + 1) for c in changes]),
-        "states": [actors.stored_state(k.state, k.exact) for k in kinds],
-        "versions": [k.version for k in kinds],
-        "definitions": [k.definition for k in kinds],
-        "statuses": [k.status for k in kinds],
-        "reasons": [k.reason for k in kinds],
-        "low": changes[0].id,
-        "high": changes[-1].id,
-    }
     lists = "CAST(%(ids)s AS text[]), CAST(%(revisions)s AS text[]), CAST(%(kinds)s AS integer[])"
     names = "id, revision, kind"
     if columns.revision_kind == "integer":
@@ -123,14 +161,14 @@ def _update(
         fresh = {"timestamp": "now()", "uuid": "gen_random_uuid()"}
         fresh_value = fresh.get(columns.revision_kind, f"{compared} + 1")
         sets.append(f"{quote(m.revision)} = {fresh_value}")
-    if any(c.context is not None for c in changes):
-        values["contexts"] = [c.context for c in changes]
+    if changes.contexts:
+        values["contexts"] = list(changes.contexts)
         lists, names = f"{lists}, CAST(%(contexts)s AS text[])", f"{names}, context"
         if m.context:
             column = quote(m.context)
             new = f"coalesce(CAST(u.context AS {columns.context}), a.{column})"
             sets.append(f"{column} = CASE u.context WHEN '' THEN NULL ELSE {new} END")
-        # Here a context is the keys that change (`Actors.changed_columns`).
+        # Here a context is the keys that change (`drafting.changed_columns`).
         for i, ((key, name), kind) in enumerate(zip(m.context_columns, columns.context_columns, strict=True)):
             column = quote(name)
             values[f"key{i}"] = key
@@ -139,8 +177,8 @@ def _update(
             new = f"CASE WHEN json_typeof({given} -> {place}) <> 'null' THEN CAST({new} AS {kind}) END"
             there = f"CAST(u.context AS jsonb) ? {place}"
             sets.append(f"{column} = CASE WHEN {there} THEN {new} ELSE a.{column} END")
-    if any(c.snapshot is not None for c in changes):
-        values["snapshots"] = [c.snapshot for c in changes]
+    if changes.snapshots:
+        values["snapshots"] = list(changes.snapshots)
         lists, names = f"{lists}, CAST(%(snapshots)s AS text[])", f"{names}, snapshot"
         sets.append("snapshot = coalesce(CAST(u.snapshot AS json), a.snapshot)")
     key = f"a.{quote(m.id)}"
@@ -166,10 +204,8 @@ def _compared(actors: Actors) -> str:
     return actors.revision(f"a.{_quoting(actors)(actors.mapping.revision)}")
 
 
-def _check(actors: Actors, changes: Sequence[Change]) -> None:
+def _check(actors: Actors, changes: Changes) -> None:
     """Are these rows, which are not written to, still as they were read? They are held until the end."""
-    from statekeep_cli.stores.actors import Moved
-
     if not changes:
         return
     m, columns, quote = actors.mapping, actors.columns, _quoting(actors)
@@ -179,13 +215,13 @@ def _check(actors: Actors, changes: Sequence[Change]) -> None:
         f" JOIN unnest(CAST(%s AS text[]), CAST(%s AS text[])) u(id, revision)"
         f" ON a.{quote(m.id)} = CAST(u.id AS {columns.id}) AND {compared} = u.revision"
         " FOR SHARE OF a) x",
-        ([c.id for c in changes], [str(c.revision) for c in changes]),
+        (array(changes.ids), array(changes.revisions)),
     )
     if found is None or found[0] != len(changes):
         raise Moved
 
 
-def _mark(actors: Actors, kinds: Sequence[Kind], changes: Sequence[Change]) -> None:
+def _mark(actors: Actors, kinds: Sequence[Kind], changes: Changes) -> None:
     """What the actors' table has no columns for."""
     if not changes:
         return
@@ -203,8 +239,8 @@ def _mark(actors: Actors, kinds: Sequence[Kind], changes: Sequence[Change]) -> N
             [k.version for k in kinds],
             [k.status for k in kinds],
             [k.reason for k in kinds],
-            [c.id for c in changes],
-            [c.kind + 1 for c in changes],
+            array(changes.ids),
+            [kind + 1 for kind in changes.kinds],
             actors.population,
         ),
     )
