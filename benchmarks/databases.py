@@ -255,6 +255,7 @@ def sqlite(folder: Path, runs: int) -> list[Row]:
     """Apply on a file, beside the same script through the standard library."""
     actors = _count(folder / "actors.jsonl") // SHARE
     base, work = folder / "base.db", folder / "work.db"
+    base.unlink(missing_ok=True)
     load(folder, f"sqlite:///{base}", _part(folder, actors))
     names = {"actors": "statekeep_actors", "decisions": "statekeep_decisions", "json": ""}
     scripts, applies, peaks = [], [], []
@@ -305,7 +306,8 @@ def main() -> None:
 
     folder = Path(sys.argv[1])
     print(f"{machine()}, load {os.getloadavg()[0]:.1f}")
-    print(table(postgres(folder, 3) + sqlite(folder, 3)))
+    print(table(postgres(folder, 3)))
+    print(table(sqlite(folder, 3)))
 
 
 if __name__ == "__main__":
