@@ -59,6 +59,11 @@ V2: dict[str, Any] = {
         ],
     },
 }
+# Without edits of contexts: what is decided about an order is all there is to write to it.
+PLAIN: dict[str, Any] = {
+    **V2,
+    "migration": {key: value for key, value in V2["migration"].items() if key != "context"},
+}
 V3: dict[str, Any] = {
     **{k: v for k, v in V2.items() if k != "migration"},
     "version": 3,
@@ -156,6 +161,11 @@ class Orders:
         self.layout, self.url, self.folder = layout, url, folder
         self.v1, self.v2, self.v3 = (self._file(f"order-v{d['version']}.json", d) for d in (V1, V2, V3))
         self.config = self._file("statekeep.json", {} if layout == "own" else self._mapping())
+
+    def plain(self) -> Orders:
+        """The same with a version 2 that edits no contexts."""
+        self.v2 = self._file("order-v2-plain.json", PLAIN)
+        return self
 
     def _file(self, name: str, value: Any) -> str:
         path = self.folder / name

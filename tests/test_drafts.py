@@ -22,10 +22,8 @@ from statekeep_cli.stores.actors import Bounds
 from statekeep_cli.stores.changes import Change, Changes
 from statekeep_cli.stores.runs import Lease
 from tests.databases import Database
-from tests.orders import V2, Orders, recorded, records
+from tests.orders import Orders, recorded, records
 
-# Without edits of contexts, which are not kept.
-PLAIN = {**V2, "migration": {k: v for k, v in V2["migration"].items() if k != "context"}}
 SORTS = [Sort(Decision("skip", "done"), "active", None, before) for before in (None, '{"state":"1"}')]
 
 
@@ -97,11 +95,10 @@ def test_what_waits_comes_out_as_it_went_in(found: list[Draft], size: int, room:
 def test_who_moves_after_the_count_is_decided_again(
     layout: str, batch: int, database: Database, tmp_path: Path
 ) -> None:
-    orders, store = Orders(layout, database.url, tmp_path), database.connect()
-    # No snapshots either: they are rewritten one by one.
+    # No edits of contexts, and no snapshots, which are rewritten one by one: neither is kept.
+    orders, store = Orders(layout, database.url, tmp_path).plain(), database.connect()
     found = [r for r in records(60, 7) if "snapshot" not in r]
     orders.create(store, found)
-    orders.v2 = orders._file("plain-v2.json", PLAIN)
     about = subject(store, read_config(orders.config).mapping, orders.definitions, writing=True)
     counted = count(store, about, None, jobs=1, keep=True, batch=batch)
     assert counted.drafts is not None

@@ -178,8 +178,12 @@ def until(child: Child, what: Callable[[], bool]) -> None:
 # --- live traffic ---
 
 
-def test_traffic_all_through_an_apply(database: Database, forks: Forker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("gated", [False, True], ids=["open", "gated"])
+def test_traffic_all_through_an_apply(gated: bool, database: Database, forks: Forker, tmp_path: Path) -> None:
+    """Behind a gate everybody is decided before the first write, and many move in between."""
     orders, ids = populate(database, tmp_path, MANY[database.kind] * 5 // 4)
+    if gated:
+        orders.plain()
     assert len(ids) >= MANY[database.kind]
     store = database.connect()
     contexts = {i: s.context for i, s in orders.seen(store).items()}
@@ -188,7 +192,7 @@ def test_traffic_all_through_an_apply(database: Database, forks: Forker, tmp_pat
     with Writers(orders, database, tmp_path) as writers:
         writers.start(WRITERS[database.kind], ids)
         until_written(store, 20)
-        ended = forks.run(*orders.apply("--jobs", "2", *pace))
+        ended = forks.run(*orders.apply("--jobs", "2", *pace, *(["--max-strand", "99%"] if gated else [])))
         until_written(store, 200)
         written = writers.stop()
     assert ended.code in (0, 7), ended.said

@@ -9,7 +9,8 @@ from statekeep_cli.stores.changes import Changes, Kind
 
 
 def write(actors: Actors, run: int, kinds: Sequence[Kind], changes: Changes) -> None:
-    """Raises `Moved`, for the transaction to be rolled back, where an actor is no longer as it was read."""
+    """Rows and decisions, within the caller's transaction. Raises `Moved`, for it to be rolled back, where an
+    actor is no longer as it was read."""
     if not changes:
         return
     if actors.store.kind == "postgres":
