@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 from textual import on
@@ -13,6 +16,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.events import DescendantFocus, Resize
 from textual.widgets import Footer, Input, OptionList, Static
 
+from statekeep_cli.errors import Terminated
 from statekeep_cli.render.terminal import shown
 from statekeep_cli.rescuing import Shown
 from statekeep_cli.screen import page
@@ -62,6 +66,7 @@ class RescueScreen(App[None]):
         self.begin: str | None = None  # the id that the first page begins with
         self.known: Shown | None = None
         self.command = twins.groups()
+        self.terminated = False
 
     def compose(self) -> ComposeResult:
         yield plain("reading ...", id="title")
@@ -78,8 +83,16 @@ class RescueScreen(App[None]):
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
+        # As an event of the loop: an exception that a signal raises anywhere would sometimes land where
+        # asyncio logs it and goes on. Outside the main thread, whoever runs it sees to signals.
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._terminate)
         self.query_one("#groups").focus()
         self._reload()
+
+    def _terminate(self) -> None:
+        self.terminated = True
+        self.exit()
 
     def on_unmount(self) -> None:
         self.asking.hand.close(self.desk.close)
@@ -359,4 +372,6 @@ def run(desk: Desk, twins: Twins) -> Sequence[tuple[str, int]]:
     app.run()
     if app._exception is not None:  # cli.py says it in a sentence
         raise app._exception
+    if app.terminated:
+        raise Terminated("terminated")
     return app.done
